@@ -1,0 +1,1 @@
+"""The composition root: settings, controllers, the stream endpoint and the command line."""

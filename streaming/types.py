@@ -1,0 +1,159 @@
+"""The values that cross the core's borders.
+
+Audio inside Surtitle has one form: mono float32 at 16 kHz in −1…1. Positions in it are sample
+counts from the start of the stream; only the wire speaks of seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE: Final = 16_000
+"""Samples per second of all audio inside the server."""
+
+WINDOW: Final = 512
+"""Samples in one voice-activity window (32 ms), the size Silero is trained on at 16 kHz."""
+
+Audio = NDArray[np.float32]
+"""Mono audio, shape ``(samples,)``, float32 in −1…1 at 16 kHz."""
+
+Windows = NDArray[np.float32]
+"""Consecutive windows, shape ``(n, 512)``, float32."""
+
+Probabilities = NDArray[np.float32]
+"""Speech probability of each window, shape ``(n,)``, 0…1."""
+
+Task = Literal["transcribe", "translate"]
+
+
+def seconds(samples: int) -> float:
+    """Samples at 16 kHz as seconds, rounded to the millisecond the wire shows."""
+    return round(samples / SAMPLE_RATE, 3)
+
+
+class Priority(IntEnum):
+    """What the scheduler serves first. Lower goes first."""
+
+    FINAL = 0
+    PARTIAL = 1
+    OFFLINE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word and when it was said, in seconds from the start of the audio it was found in.
+
+    ``text`` carries its own leading space where the language has one.
+    """
+
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecognitionJob:
+    """One piece of audio to recognise.
+
+    ``(session, segment, revision)`` says who asked: a result is only ever applied to the state
+    that asked for it. Two jobs of one ``(session, segment)`` with ``PARTIAL`` priority supersede
+    each other: the queue keeps the newer.
+    """
+
+    session: str
+    segment: int
+    revision: int
+    audio: Audio
+    priority: Priority
+    language: str | None = None
+    """The language the client fixed, or None to detect it."""
+    language_hint: str | None = None
+    """The language the session has been in; kept unless the audio clearly says otherwise."""
+    task: Task = "transcribe"
+    prompt: str = ""
+    """Text spoken before, for context."""
+    vocabulary: tuple[str, ...] = ()
+    """Words to favour."""
+    words: bool = False
+    """Whether word timestamps are wanted."""
+    tenant: str = ""
+    """Who pays: the unit of fairness above the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What the recogniser believes was said in one job's audio.
+
+    ``text`` is stripped at both ends. ``confidence`` is the geometric mean of the tokens'
+    probabilities, 0…1.
+    """
+
+    text: str
+    language: str
+    language_probability: float = 1.0
+    confidence: float = 1.0
+    no_speech_probability: float = 0.0
+    words: tuple[Word, ...] | None = None
+    redone: bool = False
+    """Whether the first decode looked wrong (a loop, a runaway) and full context was used."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TranslationJob:
+    """One text to translate. Identified like :class:`RecognitionJob`, and by its target."""
+
+    session: str
+    segment: int
+    revision: int
+    text: str
+    source: str
+    target: str
+    priority: Priority
+    tenant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A translated text and the engine that made it (for a pivot: the engines, joined by ``+``)."""
+
+    text: str
+    engine: str
+
+
+RouteKind = Literal["identity", "direct", "pivot", "whisper", "whisper+pivot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a language pair is served.
+
+    ``spoken`` routes start from the audio (Whisper's translate task, which yields English);
+    where the target is not English a text translation from English follows.
+    """
+
+    source: str
+    target: str
+    kind: RouteKind
+    engine: str
+
+    @property
+    def spoken(self) -> bool:
+        return self.kind in ("whisper", "whisper+pivot")
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One language as ``GET /languages`` reports it."""
+
+    code: str
+    name: str
+    speech: bool
+    """Whether it can be spoken to the recogniser."""
+    routes: tuple[Route, ...] = field(default=())
+    """How each target is reached from it."""
