@@ -28,9 +28,7 @@ class SurtitleError(Exception):
     retryable: ClassVar[bool] = False
     fatal: ClassVar[bool] = False
 
-    def __init__(
-        self, message: str, *, retry_after: float | None = None, **details: Any
-    ) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
@@ -150,6 +148,13 @@ class MessageTooLarge(SessionEnded):
 
 class StartTimeout(SessionEnded):
     code = "start_timeout"
+    status = 408
+
+
+class IdleTimeout(SessionEnded):
+    """Nothing came for a long time, not even a keepalive."""
+
+    code = "idle_timeout"
     status = 408
 
 

@@ -19,7 +19,9 @@ PROTOCOL_VERSION: Final = 1
 
 Tag = Annotated[str, Meta(min_length=1, max_length=64)]
 Targets = Annotated[list[Tag], Meta(max_length=32)]
-Vocabulary = Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=100)]
+Vocabulary = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=100)
+]
 EndpointMs = Annotated[int, Meta(ge=100, le=5000)]
 Seconds = Annotated[float, Meta(description="Seconds of the client's own audio.")]
 Segment = Annotated[int, Meta(ge=0, description="Numbers the segments of a session from 0.")]
@@ -102,22 +104,22 @@ class Limits(Struct):
     idle_timeout_seconds: float
 
 
-class Ready(Event, tag="ready", kw_only=True):
+class ReadyEvent(Event, tag="ready", kw_only=True):
     session: str
     resume_token: str | None
     limits: Limits
     model: str
 
 
-class SpeechStarted(Event, tag="speech_started", kw_only=True):
+class SpeechStartedEvent(Event, tag="speech_started", kw_only=True):
     at: Seconds
 
 
-class SpeechEnded(Event, tag="speech_ended", kw_only=True):
+class SpeechEndedEvent(Event, tag="speech_ended", kw_only=True):
     at: Seconds
 
 
-class Partial(Event, tag="partial", kw_only=True):
+class PartialEvent(Event, tag="partial", kw_only=True):
     """The open segment's caption so far: ``stable + unstable``."""
 
     segment: Segment
@@ -135,7 +137,7 @@ class WordTiming(Struct):
     probability: float
 
 
-class Final(Event, tag="final", kw_only=True):
+class FinalEvent(Event, tag="final", kw_only=True):
     """A segment's text, sent once."""
 
     segment: Segment
@@ -158,11 +160,11 @@ class TranslationEvent(Event, tag="translation", kw_only=True):
     unstable: str | UnsetType = UNSET
 
 
-class Marker(Event, tag="marker", kw_only=True):
+class MarkerEvent(Event, tag="marker", kw_only=True):
     marker: str | int | None
 
 
-class Notice(Event, tag="warning", kw_only=True):
+class WarningEvent(Event, tag="warning", kw_only=True):
     """Something is not as asked, and the session goes on."""
 
     code: str
@@ -170,7 +172,7 @@ class Notice(Event, tag="warning", kw_only=True):
     details: dict[str, Any] = {}
 
 
-class Error(Event, tag="error", kw_only=True):
+class ErrorEvent(Event, tag="error", kw_only=True):
     code: str
     message: str
     retryable: bool
@@ -179,14 +181,17 @@ class Error(Event, tag="error", kw_only=True):
     details: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, error: SurtitleError) -> Error:
+    def of(
+        cls, error: SurtitleError, *, fatal: bool | None = None, **details: object
+    ) -> ErrorEvent:
+        """The event that tells of an error. ``fatal`` and ``details`` add to what it says."""
         return cls(
             code=error.code,
             message=error.message,
             retryable=error.retryable,
             retry_after=error.retry_after,
-            fatal=error.fatal,
-            details=error.details,
+            fatal=error.fatal if fatal is None else fatal,
+            details={**error.details, **details},
         )
 
 
@@ -196,23 +201,23 @@ class Usage(Struct):
     """Characters of source text that were translated, once for each target."""
 
 
-class Done(Event, tag="done", kw_only=True):
+class DoneEvent(Event, tag="done", kw_only=True):
     audio_seconds: float
     segments: int
     usage: Usage
 
 
 ServerEvent = (
-    Ready
-    | SpeechStarted
-    | SpeechEnded
-    | Partial
-    | Final
+    ReadyEvent
+    | SpeechStartedEvent
+    | SpeechEndedEvent
+    | PartialEvent
+    | FinalEvent
     | TranslationEvent
-    | Marker
-    | Notice
-    | Error
-    | Done
+    | MarkerEvent
+    | WarningEvent
+    | ErrorEvent
+    | DoneEvent
 )
 
 

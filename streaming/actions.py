@@ -1,0 +1,67 @@
+"""What a session wants done. The session never does it itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streaming.types import RecognitionJob, TranslationJob, Windows
+from streaming.wire import Event
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decode:
+    """Decode container bytes; answer with ``receive_samples``.
+
+    ``last`` asks for the decoder's rest as well. Answers must come in the order of the requests,
+    and before any later frame of the client is given to the session.
+    """
+
+    data: bytes
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detect:
+    """Find speech in windows; answer with ``receive_probabilities``, in order."""
+
+    windows: Windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognize:
+    """Recognise; answer with ``receive_hypothesis`` or ``receive_recognition_failure``."""
+
+    job: RecognitionJob
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cancel:
+    """Recognition of a segment's revisions below this one is no longer wanted."""
+
+    segment: int
+    below: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Translate:
+    """Translate; answer with ``receive_translation`` or ``receive_translation_failure``."""
+
+    job: TranslationJob
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emit:
+    """Send an event to the client."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Close:
+    """Close the connection, after everything emitted before."""
+
+    code: int
+    reason: str
+
+
+Action = Decode | Detect | Recognize | Cancel | Translate | Emit | Close

@@ -1,0 +1,312 @@
+"""Runs a session: the only place in the core that knows asyncio.
+
+Four kinds of tasks share one session on one event loop. The reader gives it frames, the listener
+has sound decoded and searched for speech in order, a task for each job waits for a model, and the
+writer sends what came of it. The session's methods never wait, so nothing needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from streaming import wire
+from streaming.actions import Action, Cancel, Close, Decode, Detect, Emit, Recognize, Translate
+from streaming.errors import (
+    IdleTimeout,
+    InternalError,
+    Overloaded,
+    SlowReader,
+    StartTimeout,
+    SurtitleError,
+)
+from streaming.outbox import Outbox
+from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector, VoiceStream
+from streaming.session import StreamSession
+from streaming.types import Priority, RecognitionJob, TranslationJob
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MAX_BACKLOG: Final = 8
+"""Utterances that may wait for their finals before no more audio is read."""
+
+
+class Transport(Protocol):
+    """A connection to one client."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next frame: text, or bytes of audio. None when the client has gone."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send a text frame (UTF-8). Raises ``ConnectionError`` when the client has gone."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection. Raises ``ConnectionError`` when the client has gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """What a session's work is done with."""
+
+    recognizer: Recognizer
+    translator: Translator
+    detector: VoiceDetector
+    open_container: Callable[[], ContainerDecoder]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How long is waited, in seconds."""
+
+    start: float = 10.0
+    """For the first ``start``."""
+    idle: float = 60.0
+    """For any frame, once started."""
+    send: float = 30.0
+    """For a client that does not read."""
+    overload: float = 0.25
+    """Between tries to have a final recognised when queues are full."""
+
+
+class StreamDriver:
+    """Runs one session over one connection."""
+
+    def __init__(
+        self,
+        session: StreamSession,
+        transport: Transport,
+        models: Models,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self.session = session
+        self._transport = transport
+        self._models = models
+        self._timeouts = timeouts or Timeouts()
+        self._outbox = Outbox()
+        self._outgoing = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._sound: asyncio.Queue[Decode | Detect] = asyncio.Queue()
+        self._voice: VoiceStream | None = None
+        self._container: ContainerDecoder | None = None
+        self._close: Close | None = None
+        self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Run until the connection is closed by either side. Leaves no task behind."""
+        loops = [
+            asyncio.create_task(self._guarded(self._read())),
+            asyncio.create_task(self._guarded(self._listen())),
+            asyncio.create_task(self._write()),
+        ]
+        reader, _, writer = loops
+        try:
+            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks = [*loops, *self._jobs.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._voice is not None:
+                self._voice.close()
+            if self._container is not None:
+                self._container.close()
+
+    def end(self, error: SurtitleError | None) -> None:
+        """Take no more audio, send what is owed, then the error (or ``done``), and close.
+
+        To be called on the event loop; returns at once.
+        """
+        self.session.end(error)
+        self._perform()
+
+    # ------------------------------------------------------------ the loops
+
+    async def _read(self) -> None:
+        session = self.session
+        while not session.ended:
+            while session.backlog >= MAX_BACKLOG:
+                self._progress.clear()
+                await self._progress.wait()
+            try:
+                async with asyncio.timeout(self._patience()):
+                    frame = await self._transport.receive()
+            except TimeoutError:
+                session.end(self._impatience())
+                self._perform()
+                continue
+            if frame is None:
+                return
+            if isinstance(frame, str):
+                session.receive_text(frame)
+            else:
+                session.receive_binary(frame)
+            self._perform()
+            await self._sound.join()
+        # Only the writer ends a session that has ended by itself.
+        await asyncio.Event().wait()
+
+    def _patience(self) -> float | None:
+        if self.session.ending:
+            return None
+        return self._timeouts.idle if self.session.started else self._timeouts.start
+
+    def _impatience(self) -> SurtitleError:
+        if self.session.started:
+            return IdleTimeout(f"nothing came for {self._timeouts.idle:g} s, not even a keepalive")
+        return StartTimeout(f"no `start` came within {self._timeouts.start:g} s")
+
+    async def _listen(self) -> None:
+        while True:
+            action = await self._sound.get()
+            try:
+                match action:
+                    case Detect(windows=windows):
+                        if self._voice is None:
+                            self._voice = self._models.detector.open()
+                        found = await self._voice.detect(windows)
+                        self.session.receive_probabilities(found)
+                    case Decode():
+                        await self._decode(action)
+                self._perform()
+            finally:
+                self._sound.task_done()
+
+    async def _decode(self, action: Decode) -> None:
+        if self._container is None:
+            self._container = self._models.open_container()
+        try:
+            if action.last:
+                samples = await self._container.flush()
+            else:
+                samples = await self._container.feed(action.data)
+        except SurtitleError as error:
+            self.session.receive_decoding_failure(error)
+        else:
+            self.session.receive_samples(samples, last=action.last)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while (event := self._outbox.take()) is not None:
+                    async with asyncio.timeout(self._timeouts.send):
+                        await self._transport.send(wire.encode(event))
+                if self._close is not None:
+                    await self._transport.close(self._close.code, self._close.reason)
+                    return
+                self._outgoing.clear()
+                await self._outgoing.wait()
+        except ConnectionError:
+            return
+        except TimeoutError:
+            log.warning("session %s: the client does not read", self.session.id)
+            await self._hang_up(SlowReader("the client does not read"))
+
+    async def _hang_up(self, error: SurtitleError) -> None:
+        try:
+            async with asyncio.timeout(1):
+                await self._transport.close(error.close_code, error.code)
+        except (ConnectionError, TimeoutError):
+            pass
+
+    # ------------------------------------------------------------ actions
+
+    def _perform(self) -> None:
+        """Set going what the session wants done."""
+        actions = deque(self.session.actions())
+        while actions:
+            self._set_going(actions.popleft())
+        self._progress.set()
+
+    def _set_going(self, action: Action) -> None:
+        match action:
+            case Emit(event=event):
+                self._send(event)
+            case Detect() | Decode():
+                self._sound.put_nowait(action)
+            case Recognize(job=job):
+                self._start((job.segment, job.revision, job.task), self._recognize(job))
+            case Translate(job=translation):
+                key = (translation.segment, translation.revision, "to", translation.target)
+                self._start(key, self._translate(translation))
+            case Cancel(segment=segment, below=below):
+                for key, task in self._jobs.items():
+                    if key[0] == segment and key[1] < below and key[2] == "transcribe":
+                        task.cancel()
+            case Close():
+                self._close = action
+                self._outgoing.set()
+
+    def _send(self, event: wire.Event) -> None:
+        try:
+            self._outbox.put(event)
+        except SlowReader as error:
+            # There is no way to tell it but to hang up.
+            self._outbox = Outbox()
+            self._close = Close(error.close_code, error.code)
+        self._outgoing.set()
+
+    def _start(self, key: tuple[Any, ...], work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._jobs[key] = task
+
+        def forget(done: asyncio.Task[None]) -> None:
+            # A retry of the same job may stand in its place by now.
+            if self._jobs.get(key) is done:
+                del self._jobs[key]
+
+        task.add_done_callback(forget)
+
+    async def _recognize(self, job: RecognitionJob) -> None:
+        try:
+            hypothesis = await self._insist(
+                job.priority, lambda: self._models.recognizer.recognize(job)
+            )
+        except SurtitleError as error:
+            self.session.receive_recognition_failure(job, error)
+        else:
+            self.session.receive_hypothesis(job, hypothesis)
+        self._perform()
+
+    async def _translate(self, job: TranslationJob) -> None:
+        try:
+            translation = await self._insist(
+                job.priority, lambda: self._models.translator.translate(job)
+            )
+        except SurtitleError as error:
+            self.session.receive_translation_failure(job, error)
+        else:
+            self.session.receive_translation(job, translation)
+        self._perform()
+
+    async def _insist(self, priority: Priority, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; and where a queue is full, ask again for what must not be lost."""
+        while True:
+            try:
+                return await ask()
+            except Overloaded as error:
+                if priority is not Priority.FINAL:
+                    raise
+                await asyncio.sleep(error.retry_after or self._timeouts.overload)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """End the session with an honest error when something of ours breaks."""
+        try:
+            await work
+        except SurtitleError as error:
+            self.session.fail(error)
+            self._perform()
+            await asyncio.Event().wait()
+        except Exception:
+            log.exception("session %s broke", self.session.id)
+            self.session.fail(InternalError("something broke in the server; this was logged"))
+            self._perform()
+            await asyncio.Event().wait()

@@ -1,0 +1,271 @@
+"""Finds utterances in a stream of windows and their speech probabilities.
+
+A window at or above ``threshold`` may begin an utterance; once begun, anything at or above the
+lower ``release`` continues it (hysteresis, as in Silero's own iterator). An utterance is closed by
+``endpoint`` of silence, by a command, or, when it grows too long, by a cut at its quietest place.
+
+Time is counted in windows; the audio of an utterance depends on the windows alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from streaming.types import SAMPLE_RATE, WINDOW, Audio, Probabilities, Windows
+
+WINDOW_MS: Final = 1000 * WINDOW // SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmenterConfig:
+    """How utterances are found. Durations are in milliseconds of audio."""
+
+    threshold: float = 0.5
+    """Speech probability that begins an utterance."""
+    release: float = 0.35
+    """Speech probability that continues one."""
+    min_speech_ms: int = 96
+    """Less speech than this is a click or a cough."""
+    pre_roll_ms: int = 320
+    """Audio kept from before the onset: first consonants are soft."""
+    tail_ms: int = 192
+    """Audio kept from after the last speech. Also when a pause is reported: from here on the
+    utterance's audio is what it will be if nobody speaks again."""
+    endpoint_ms: int = 500
+    """Silence that closes an utterance."""
+    max_ms: int = 20_000
+    """Length at which an utterance is cut."""
+    cut_search_ms: int = 8_000
+    """How far back from the maximum the quietest place is looked for."""
+
+
+class Utterance:
+    """A stretch of speech: its audio, and where it stands in the stream (in samples)."""
+
+    __slots__ = ("_audio", "_energy", "_samples", "onset", "segment", "speech_end", "start")
+
+    def __init__(self, segment: int, start: int, onset: int) -> None:
+        self.segment = segment
+        self.start = start
+        """First sample of its audio, pre-roll included."""
+        self.onset = onset
+        """First sample of speech."""
+        self.speech_end = onset
+        """End of the last speech heard."""
+        self._audio: Audio = np.empty(4 * SAMPLE_RATE, dtype=np.float32)
+        self._energy: list[float] = []
+        self._samples = 0
+
+    @property
+    def end(self) -> int:
+        """End of the audio heard so far."""
+        return self.start + self._samples
+
+    def audio(self, end: int | None = None) -> Audio:
+        """The audio up to a sample of the stream, or all. A view: it is never written to again."""
+        stop = self._samples if end is None else min(end - self.start, self._samples)
+        return self._audio[:stop]
+
+    def append(self, window: Audio) -> None:
+        needed = self._samples + WINDOW
+        if needed > self._audio.size:
+            # Views handed out keep the old block alive; it is never written to again.
+            grown = np.empty(2 * self._audio.size, dtype=np.float32)
+            grown[: self._samples] = self._audio[: self._samples]
+            self._audio = grown
+        self._audio[self._samples : needed] = window
+        self._energy.append(float(np.dot(window, window)))
+        self._samples = needed
+
+    def quietest(self, search: int) -> int:
+        """The window's edge in the last ``search`` samples around which it is quietest."""
+        width = 5
+        first = max(width, len(self._energy) - search // WINDOW)
+        energy = np.convolve(self._energy, np.ones(width), mode="valid")
+        # energy[i] covers windows i … i+4; cut in the middle of the quietest five.
+        candidates = energy[first - width // 2 : len(energy)]
+        at = first - width // 2 + int(np.argmin(candidates)) + width // 2
+        return self.start + at * WINDOW
+
+    def windows_after(self, sample: int) -> Windows:
+        """A copy of what was heard from a sample on, which must be a window's edge."""
+        return self._audio[sample - self.start : self._samples].reshape(-1, WINDOW).copy()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Someone began to speak."""
+
+    utterance: Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Silence has lasted ``tail_ms``. ``utterance.audio(end)`` is final unless speech goes on."""
+
+    utterance: Utterance
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Speech goes on after a pause."""
+
+    utterance: Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The utterance is over; its audio is ``utterance.audio(end)``.
+
+    ``cut`` says that the speaker has not stopped: the next utterance begins where this one ends.
+    """
+
+    utterance: Utterance
+    end: int
+    cut: bool
+
+
+SegmenterEvent = Opened | Paused | Resumed | Closed
+
+
+class Segmenter:
+    """The utterances of one stream. Segments are numbered from 0."""
+
+    def __init__(self, config: SegmenterConfig | None = None) -> None:
+        self._config = config or SegmenterConfig()
+        self._endpoint = self._windows(self._config.endpoint_ms)
+        self._position = 0
+        self._floor = 0
+        """Audio before this belongs to an earlier utterance."""
+        self._next_segment = 0
+        self._before: deque[Audio] = deque(maxlen=self._windows(self._config.pre_roll_ms))
+        self._candidate: list[tuple[Audio, bool]] = []
+        self._open: Utterance | None = None
+        self._paused = False
+        self._events: list[SegmenterEvent] = []
+
+    @property
+    def open(self) -> Utterance | None:
+        """The utterance under way, if any."""
+        return self._open
+
+    @property
+    def position(self) -> int:
+        """Samples heard so far."""
+        return self._position
+
+    def set_endpoint(self, milliseconds: int) -> None:
+        """Change the silence that closes an utterance, from now on."""
+        self._endpoint = self._windows(milliseconds)
+
+    def push(self, windows: Windows, probabilities: Probabilities) -> list[SegmenterEvent]:
+        """Take consecutive windows, shape ``(n, 512)``, and what was found in them, in order."""
+        for window, probability in zip(windows, probabilities.tolist(), strict=True):
+            self._position += WINDOW
+            if self._open is not None:
+                self._continue(self._open, window, probability)
+            else:
+                self._listen(window, probability)
+        return self._drain()
+
+    def close(self) -> list[SegmenterEvent]:
+        """End the utterance under way, now.
+
+        What was still too short to be one counts if two windows of it were speech: the client
+        says there is no more to wait for.
+        """
+        if self._open is None and sum(hit for _, hit in self._candidate) > 1:
+            self._begin()
+        if self._open is not None:
+            self._finish(self._open, min(self._open.end, self._tail_end(self._open)))
+        return self._drain()
+
+    # ------------------------------------------------------------ inside
+
+    @staticmethod
+    def _windows(milliseconds: int) -> int:
+        return max(1, -(-milliseconds // WINDOW_MS))
+
+    @property
+    def _tail(self) -> int:
+        return min(self._windows(self._config.tail_ms), self._endpoint) * WINDOW
+
+    def _tail_end(self, utterance: Utterance) -> int:
+        return utterance.speech_end + self._tail
+
+    def _drain(self) -> list[SegmenterEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def _listen(self, window: Audio, probability: float) -> None:
+        hit = probability >= self._config.threshold
+        if not self._candidate and not hit:
+            self._before.append(window)
+            return
+        self._candidate.append((window, hit))
+        if sum(hit for _, hit in self._candidate) * WINDOW_MS >= self._config.min_speech_ms:
+            self._begin()
+            return
+        # A click: let it fall into the pre-roll and go on listening.
+        quiet = 3
+        if not any(hit for _, hit in self._candidate[-quiet:]):
+            self._before.extend(window for window, _ in self._candidate)
+            self._candidate.clear()
+
+    def _begin(self) -> None:
+        onset = self._position - len(self._candidate) * WINDOW
+        kept = min(len(self._before), max(0, onset - self._floor) // WINDOW)
+        utterance = Utterance(self._next_segment, onset - kept * WINDOW, onset)
+        self._next_segment += 1
+        for window in list(self._before)[len(self._before) - kept :]:
+            utterance.append(window)
+        for window, hit in self._candidate:
+            utterance.append(window)
+            if hit:
+                utterance.speech_end = utterance.end
+        self._candidate.clear()
+        self._before.clear()
+        self._open = utterance
+        self._paused = False
+        self._events.append(Opened(utterance))
+
+    def _continue(self, utterance: Utterance, window: Audio, probability: float) -> None:
+        utterance.append(window)
+        if probability >= self._config.release:
+            utterance.speech_end = utterance.end
+            if self._paused:
+                self._paused = False
+                self._events.append(Resumed(utterance))
+            if utterance.end - utterance.start >= self._config.max_ms * SAMPLE_RATE // 1000:
+                self._cut(utterance)
+            return
+        silence = utterance.end - utterance.speech_end
+        if not self._paused and silence >= self._tail:
+            self._paused = True
+            self._events.append(Paused(utterance, self._tail_end(utterance)))
+        if silence >= self._endpoint * WINDOW:
+            self._finish(utterance, self._tail_end(utterance))
+
+    def _finish(self, utterance: Utterance, end: int) -> None:
+        self._open = None
+        self._floor = end
+        # Silence that the utterance did not take is the next one's pre-roll.
+        self._before.extend(utterance.windows_after(end))
+        self._events.append(Closed(utterance, end, cut=False))
+
+    def _cut(self, utterance: Utterance) -> None:
+        at = utterance.quietest(self._config.cut_search_ms * SAMPLE_RATE // 1000)
+        rest = Utterance(self._next_segment, at, at)
+        self._next_segment += 1
+        for window in utterance.windows_after(at):
+            rest.append(window)
+        rest.speech_end = utterance.speech_end
+        utterance.speech_end = at
+        self._floor = at
+        self._open = rest
+        self._events += [Closed(utterance, at, cut=True), Opened(rest)]

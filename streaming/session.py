@@ -1,0 +1,404 @@
+"""One caption session as a state machine, without I/O.
+
+Bytes and results go in through the ``receive_*`` methods; what is to be done comes out of
+:meth:`StreamSession.actions`, which the caller drains after each call. Time is a count of the
+client's own samples. Every result carries ``(segment, revision)``; one that is late is ignored.
+
+What the client asked for in order takes effect in order: audio, ``finalize`` and ``stop`` wait in
+one inbox until the voice-activity results of all audio before them are in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import UNSET
+
+from streaming import wire
+from streaming.actions import Action, Close, Decode, Detect, Emit
+from streaming.captions import Captions
+from streaming.errors import (
+    AlreadyStarted,
+    AlreadyStopped,
+    BrokenStream,
+    MessageTooLarge,
+    NotStarted,
+    ResumeUnknown,
+    SurtitleError,
+    TooManyErrors,
+)
+from streaming.pcm import CONTAINER_ENCODINGS, PcmDecoder, Windower
+from streaming.ports import LanguageCatalogue
+from streaming.segmenter import Segmenter, SegmenterConfig
+from streaming.translations import Translations
+from streaming.types import (
+    Audio,
+    Hypothesis,
+    Probabilities,
+    RecognitionJob,
+    Translation,
+    TranslationJob,
+    Windows,
+    seconds,
+)
+
+AUTO: Final = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionConfig:
+    """What is settable about sessions."""
+
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    partial_ms: int = 480
+    """New audio after which an open utterance is recognised again."""
+    max_message_bytes: int = 1 << 20
+    idle_timeout_seconds: float = 60.0
+    """Enforced by the driver; here only to be told."""
+    max_errors: int = 100
+    """Protocol errors after which the client is told to go away."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    windows: Windows
+
+
+@dataclass(frozen=True, slots=True)
+class _Finalize:
+    marker: str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: SurtitleError | None
+
+
+class StreamSession:
+    """A session. ``tenant`` is who pays, ``model`` what the client is told."""
+
+    def __init__(
+        self,
+        session: str,
+        *,
+        languages: LanguageCatalogue,
+        model: str,
+        tenant: str = "",
+        config: SessionConfig | None = None,
+    ) -> None:
+        self.id = session
+        self.config = config or SessionConfig()
+        self.audio_samples = 0
+        """Samples of the client's audio received, at 16 kHz."""
+        self._languages = languages
+        self._model = model
+        self._actions: list[Action] = []
+        self._started = False
+        self._pcm: PcmDecoder | None = None
+        """None for a container, whose decoder is the driver's."""
+        self._windower = Windower()
+        self._segmenter = Segmenter(self.config.segmenter)
+        self._inbox: deque[_Heard | _Finalize | _End] = deque()
+        self._translations = Translations(
+            session=session, tenant=tenant, languages=languages, actions=self._actions
+        )
+        self._captions = Captions(session, tenant, self._translations, self._actions)
+        self._captions.options.partial_ms = self.config.partial_ms
+        self._ending: _End | None = None
+        """How the session will end, once everything before is done."""
+        self._awaiting_tail = False
+        """Whether a container's rest is still being decoded."""
+        self._input_over = False
+        self._ended = False
+        self._errors = 0
+        self._complained = False
+
+    # ------------------------------------------------------------ what the driver asks
+
+    @property
+    def started(self) -> bool:
+        return self._started
+
+    @property
+    def ending(self) -> bool:
+        """Whether no more audio is taken."""
+        return self._ending is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is to be closed; nothing more will be emitted."""
+        return self._ended
+
+    @property
+    def finals(self) -> int:
+        """Finals emitted."""
+        return self._captions.finals
+
+    @property
+    def backlog(self) -> int:
+        """Utterances that are over and wait for their finals.
+
+        A driver reads no more audio while this is high: a sender faster than speech is held back.
+        """
+        return self._captions.backlog
+
+    @property
+    def unfinished_since(self) -> int | None:
+        """Where the oldest speech without a final begins, in samples, or None."""
+        return self._captions.unfinished_since
+
+    def actions(self) -> list[Action]:
+        """What is to be done, in order. Each action is given once."""
+        actions = self._actions[:]
+        self._actions.clear()
+        return actions
+
+    # ------------------------------------------------------------ from the client
+
+    def receive_text(self, data: str | bytes) -> None:
+        """Take a text frame."""
+        if self._ended:
+            return
+        if len(data) > self.config.max_message_bytes:
+            self._too_large(len(data))
+            return
+        self._complained = False
+        try:
+            self._command(wire.decode(data))
+        except SurtitleError as error:
+            self._complain(error)
+
+    def receive_binary(self, data: bytes) -> None:
+        """Take a binary frame: audio."""
+        if self._ended:
+            return
+        if len(data) > self.config.max_message_bytes:
+            self._too_large(len(data))
+        elif not self._started:
+            self._complain_once(NotStarted("audio came before `start`; it was not used"))
+        elif self._ending is not None:
+            self._complain_once(AlreadyStopped("audio came after `stop`; it was not used"))
+        elif self._pcm is None:
+            self._actions.append(Decode(data))
+        else:
+            self._hear(self._pcm.feed(data))
+
+    def receive_samples(self, samples: Audio, *, last: bool = False) -> None:
+        """Take what was decoded of a container. ``last`` answers the ``Decode`` that said so."""
+        self._hear(samples)
+        if last and self._ending is not None and self._awaiting_tail:
+            self._end_input(self._ending)
+
+    def receive_decoding_failure(self, error: SurtitleError) -> None:
+        """The container can't be read any further: finalise what was heard, then end."""
+        if self._ending is not None and self._awaiting_tail:
+            self._emit(wire.ErrorEvent.of(error, fatal=False))
+            self._end_input(self._ending)
+        elif self._ending is None:
+            self._ending = _End(BrokenStream(error.message))
+            self._end_input(self._ending)
+
+    def end(self, error: SurtitleError | None) -> None:
+        """Take no more audio; finalise everything said, then say ``done`` or the fatal error."""
+        if self._ending is not None:
+            return
+        self._ending = _End(error)
+        if not self._started:
+            self._input_over = True
+            self._conclude()
+        elif self._pcm is None:
+            self._awaiting_tail = True
+            self._actions.append(Decode(b"", last=True))
+        else:
+            self._hear(self._pcm.flush())
+            self._end_input(self._ending)
+
+    def fail(self, error: SurtitleError) -> None:
+        """End at once, with an error. What is unfinished is lost: only for faults of ours."""
+        if not self._ended:
+            self._captions.drop()
+            self._close(error)
+
+    # ------------------------------------------------------------ from the models
+
+    def receive_probabilities(self, probabilities: Probabilities) -> None:
+        """Take the voice activity of the oldest ``Detect`` not yet answered."""
+        heard = self._inbox.popleft()
+        if not isinstance(heard, _Heard):
+            raise TypeError("an answer without a question")
+        for event in self._segmenter.push(heard.windows, probabilities):
+            self._captions.on_speech(event)
+        if self._segmenter.open is not None:
+            self._captions.on_progress(self._segmenter.open)
+        self._advance()
+
+    def receive_hypothesis(self, job: RecognitionJob, hypothesis: Hypothesis) -> None:
+        """Take what was recognised for a job of ours."""
+        if job.task == "translate":
+            self._translations.receive_spoken(job, hypothesis)
+        else:
+            self._captions.receive(job, hypothesis)
+        self._conclude()
+
+    def receive_recognition_failure(self, job: RecognitionJob, error: SurtitleError) -> None:
+        """Take that a job of ours failed."""
+        if job.task == "translate":
+            self._translations.receive_spoken_failure(job, error)
+        else:
+            self._captions.receive_failure(job, error)
+        self._conclude()
+
+    def receive_translation(self, job: TranslationJob, translation: Translation) -> None:
+        """Take a translation of ours."""
+        self._translations.receive(job, translation)
+        self._conclude()
+
+    def receive_translation_failure(self, job: TranslationJob, error: SurtitleError) -> None:
+        """Take that a translation failed."""
+        self._translations.receive_failure(job, error)
+        self._conclude()
+
+    # ------------------------------------------------------------ commands
+
+    def _command(self, message: wire.ClientMessage) -> None:
+        if isinstance(message, wire.Start):
+            self._begin(message)
+            return
+        if isinstance(message, wire.Keepalive):
+            return
+        if not self._started:
+            raise NotStarted("the first message must be `start`")
+        if self._ending is not None:
+            raise AlreadyStopped("the session is ending")
+        match message:
+            case wire.Configure():
+                self._configure(message)
+            case wire.Finalize(marker=marker):
+                self._inbox.append(_Finalize(marker))
+                self._advance()
+            case wire.Stop():
+                self.end(None)
+
+    def _begin(self, start: wire.Start) -> None:
+        if self._started:
+            raise AlreadyStarted("the session has started; use `configure` to change it")
+        if start.resume is not None:
+            raise ResumeUnknown("no such session to resume; start without `resume`")
+        # Everything that can be refused comes before anything is changed.
+        encoding = start.encoding.lower()
+        pcm = None
+        if encoding not in CONTAINER_ENCODINGS:
+            pcm = PcmDecoder(encoding, start.sample_rate, start.channels)
+        language = None if start.source == AUTO else self._languages.spoken(start.source)
+        targets = self._targets(start.targets)
+        self._started = True
+        self._pcm = pcm
+        self._translations.targets = targets
+        options = self._captions.options
+        options.language = language
+        options.vocabulary = tuple(start.vocabulary)
+        options.interim = start.interim
+        options.words = start.word_timestamps
+        if start.endpoint_ms is not None:
+            self._segmenter.set_endpoint(start.endpoint_ms)
+        limits = wire.Limits(
+            max_message_bytes=self.config.max_message_bytes,
+            max_segment_seconds=self.config.segmenter.max_ms / 1000,
+            idle_timeout_seconds=self.config.idle_timeout_seconds,
+        )
+        self._emit(
+            wire.ReadyEvent(session=self.id, resume_token=None, limits=limits, model=self._model)
+        )
+        if start.room is not None:
+            self._emit(
+                wire.WarningEvent(
+                    code="room_unavailable",
+                    message="this server has no rooms; the session runs for this connection alone",
+                )
+            )
+
+    def _configure(self, message: wire.Configure) -> None:
+        targets = None if message.targets is UNSET else self._targets(message.targets)
+        if targets is not None:
+            self._translations.targets = targets
+        options = self._captions.options
+        if message.interim is not UNSET:
+            options.interim = message.interim
+        if message.vocabulary is not UNSET:
+            options.vocabulary = tuple(message.vocabulary)
+        if message.endpoint_ms is not UNSET:
+            self._segmenter.set_endpoint(message.endpoint_ms)
+
+    def _targets(self, tags: list[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._languages.target(tag) for tag in tags))
+
+    # ------------------------------------------------------------ hearing
+
+    def _hear(self, samples: Audio) -> None:
+        self.audio_samples += samples.size
+        self._detect(self._windower.feed(samples))
+
+    def _detect(self, windows: Windows) -> None:
+        if len(windows):
+            self._inbox.append(_Heard(windows))
+            self._actions.append(Detect(windows))
+
+    def _end_input(self, ending: _End) -> None:
+        self._awaiting_tail = False
+        self._detect(self._windower.flush())
+        self._inbox.append(ending)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Carry out the commands whose audio has all been heard."""
+        while self._inbox and not isinstance(self._inbox[0], _Heard):
+            command = self._inbox.popleft()
+            for event in self._segmenter.close():
+                self._captions.on_speech(event)
+            match command:
+                case _Finalize(marker=marker):
+                    self._captions.mark(marker)
+                case _End():
+                    self._input_over = True
+        self._conclude()
+
+    # ------------------------------------------------------------ telling
+
+    def _emit(self, event: wire.Event) -> None:
+        self._actions.append(Emit(event))
+
+    def _too_large(self, size: int) -> None:
+        limit = self.config.max_message_bytes
+        self.end(MessageTooLarge(f"a message of {size} bytes is over the limit of {limit}"))
+
+    def _complain_once(self, error: SurtitleError) -> None:
+        """Tell of frames that can't be used, once and not for each of them."""
+        if not self._complained:
+            self._complained = True
+            self._complain(error)
+
+    def _complain(self, error: SurtitleError) -> None:
+        self._emit(wire.ErrorEvent.of(error))
+        self._errors += 1
+        if self._errors >= self.config.max_errors:
+            self.end(TooManyErrors(f"{self._errors} errors in one session"))
+
+    def _conclude(self) -> None:
+        """End, if everything that was to come has come."""
+        if self._ending is None or not self._input_over or self._ended:
+            return
+        if not self._captions.pending and not self._translations.pending:
+            self._close(self._ending.error)
+
+    def _close(self, error: SurtitleError | None) -> None:
+        self._ended = True
+        if error is not None:
+            self._emit(wire.ErrorEvent.of(error, fatal=True))
+            self._actions.append(Close(error.close_code, error.code))
+            return
+        heard = seconds(self.audio_samples)
+        usage = wire.Usage(audio_seconds=heard, characters=self._translations.characters)
+        self._emit(wire.DoneEvent(audio_seconds=heard, segments=self.finals, usage=usage))
+        self._actions.append(Close(1000, ""))
