@@ -1,0 +1,125 @@
+"""The outermost layer: a request id, security headers and one log entry for each connection."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger("surtitle.access")
+
+_KEY: Final = "surtitle.request_id"
+_ACCEPTABLE: Final = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
+_CLIENT_ERROR: Final = 400
+_SERVER_ERROR: Final = 500
+
+# The demo page: scripts, styles and the worklet from here, recordings as blob URLs, its own
+# WebSocket. `'self'` covers ws: to the same host only in newer browsers, hence the schemes.
+_POLICY: Final = (
+    "default-src 'self'; "
+    "script-src 'self'; "
+    "style-src 'self'; "
+    "worker-src 'self' blob:; "
+    "media-src 'self' blob:; "
+    "img-src 'self' data:; "
+    "connect-src 'self' ws: wss:; "
+    "object-src 'none'; "
+    "base-uri 'none'; "
+    "form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", _POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+
+def request_id(scope: Scope) -> str:
+    """The id that the client gave or that was made for it."""
+    state: dict[str, Any] = scope.get("state") or {}
+    return str(state.get(_KEY, ""))
+
+
+def _identify(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _ACCEPTABLE.fullmatch(value):
+            return value.decode()
+    return secrets.token_hex(8)
+
+
+class RequestContext:
+    """ASGI middleware. ``clock`` gives monotonic seconds."""
+
+    def __init__(self, app: ASGIApp, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identity = _identify(scope)
+        state: dict[str, Any] = scope.setdefault("state", {})
+        state[_KEY] = identity
+        started = self._clock()
+        status = 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            kind: str = message["type"]
+            if kind in ("http.response.start", "websocket.http.response.start"):
+                # The second of these is unknown to Litestar's message types.
+                start: Any = message
+                status = start["status"]
+                _decorate(start, identity)
+            elif kind == "websocket.close" and not status:
+                status = _refused(message)
+            elif kind == "websocket.accept":
+                status = 101
+                accept: Any = message
+                accept["headers"] = [
+                    *accept.get("headers", []),
+                    (b"x-request-id", identity.encode()),
+                ]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=identity):
+            try:
+                await self._app(scope, receive, observed)
+            finally:
+                self._record(scope, status, self._clock() - started)
+
+    @staticmethod
+    def _record(scope: Scope, status: int, seconds: float) -> None:
+        # No query string: it may hold a ticket.
+        path = scope["path"]
+        quiet = status < _CLIENT_ERROR and path.startswith(("/health", "/demo"))
+        (log.debug if quiet else log.warning if status >= _SERVER_ERROR else log.info)(
+            "websocket" if scope["type"] == ScopeType.WEBSOCKET else "request",
+            method=scope.get("method", "GET"),
+            path=path,
+            status=status,
+            seconds=round(seconds, 3),
+            client=(scope.get("client") or ("",))[0],
+        )
+
+
+def _refused(close: Any) -> int:
+    """The status of a handshake that was closed without a response of its own."""
+    code = int(close.get("code", 0))
+    return code - 4000 if 4400 <= code < 4600 else 403  # noqa: PLR2004 - 4000 + HTTP status
+
+
+def _decorate(start: Any, identity: str) -> None:
+    present = {name.lower() for name, _ in start["headers"]}
+    extra = [header for header in _HEADERS if header[0] not in present]
+    start["headers"] = [
+        *(header for header in start["headers"] if header[0].lower() != b"x-request-id"),
+        *extra,
+        (b"x-request-id", identity.encode()),
+    ]

@@ -1,0 +1,171 @@
+"""Translation of texts."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Final
+
+from litestar import Request, post
+from litestar.openapi.spec import Example
+from litestar.params import Body
+from msgspec import Meta, Struct
+
+from app.concurrency import map_bounded
+from app.controllers.documentation import SECURITY, problems
+from app.services import Services, services_of, serving
+from guards.auth import authenticated
+from guards.principal import Principal
+from inference.identification import UNDETERMINED
+from streaming.errors import PairUnsupported, SurtitleError, UnknownLanguage
+from streaming.types import Priority, Route, Translation, TranslationJob
+
+_AT_ONCE: Final = 8
+_MAX_TEXTS: Final = 1000
+
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class TextTooLong(SurtitleError):
+    """More characters than one request may hold."""
+
+    code = "text_too_long"
+    status = 413
+
+
+class TranslateRequest(Struct):
+    """A text or a list of texts. ``source`` may be ``auto``."""
+
+    text: str | Annotated[list[str], Meta(max_length=_MAX_TEXTS)]
+    target: Tag
+    source: Tag = "auto"
+
+
+class TranslateResponse(Struct):
+    """``translation`` has the form of the request's ``text``. ``source`` is what was detected,
+    for a list in all of its texts together; it is null when there was no text to tell it by.
+    ``cached`` is true when all that needed translating came from the cache.
+    """
+
+    translation: str | list[str]
+    source: str | None
+    target: str
+    engine: str
+    cached: bool
+
+
+@post(
+    "/translate/text",
+    status_code=200,
+    guards=[authenticated, serving],
+    summary="Translate a text, or a list of texts",
+    tags=["text"],
+    security=SECURITY,
+    responses=problems(400, 401, 413, 503),
+    operation_id="translateText",
+)
+async def translate_text(
+    request: Request[Principal, Any, Any],
+    data: Annotated[
+        TranslateRequest,
+        Body(
+            examples=[
+                Example(
+                    summary="One text",
+                    value={"text": "Good morning.", "source": "en", "target": "pt"},
+                ),
+                Example(
+                    summary="A list, its language to be detected",
+                    value={"text": ["Bom dia.", "Até logo."], "source": "auto", "target": "en"},
+                ),
+            ]
+        ),
+    ],
+) -> TranslateResponse:
+    services = services_of(request)
+    single = isinstance(data.text, str)
+    texts = [data.text] if isinstance(data.text, str) else data.text
+    limit = services.settings.max_text_chars
+    if sum(map(len, texts)) > limit:
+        raise TextTooLong(f"One request may hold {limit} characters.", max_chars=limit)
+    target = services.languages.target(data.target)
+    source = await _source(services, data.source, texts)
+    if source is None:
+        return TranslateResponse("" if single else texts, None, target, "", cached=False)
+    route = _route(services, source, target)
+    results = await _translate(services, texts, route, request.user)
+    cached = [cached for _, cached in results]
+    return TranslateResponse(
+        translation=results[0][0].text if single else [found.text for found, _ in results],
+        source=source,
+        target=target,
+        engine=next((found.engine for found, _ in results if found.engine), route.engine),
+        cached=True in cached and False not in cached,
+    )
+
+
+async def _source(services: Services, tag: str, texts: list[str]) -> str | None:
+    """The source language's code; None when it is to be detected and there is nothing to read."""
+    if tag.lower() != "auto":
+        # The catalogue knows text languages as targets: what can be written can be read.
+        return services.languages.target(tag)
+    whole = "\n".join(texts)
+    if not whole.strip():
+        return None
+    found, _ = await services.identify(whole)
+    if found == UNDETERMINED:
+        raise UnknownLanguage("The text's language could not be told; please name it.")
+    return found
+
+
+def _route(services: Services, source: str, target: str) -> Route:
+    route = services.languages.text_route(source, target)
+    if route is None:
+        possible = sorted(
+            known.target
+            for language in services.languages.listing()
+            if language.code == source
+            for known in language.routes
+            if services.languages.text_route(source, known.target)
+        )
+        raise PairUnsupported(
+            f"Nothing here translates text from {source} to {target}.",
+            source=source,
+            target=target,
+            possible=possible,
+        )
+    return route
+
+
+async def _translate(
+    services: Services, texts: list[str], route: Route, principal: Principal
+) -> list[tuple[Translation, bool | None]]:
+    """Translations in order, and whether each came from the cache; None where none was needed."""
+    session = f"text_{secrets.token_hex(8)}"
+
+    async def one(numbered: tuple[int, str]) -> tuple[Translation, bool | None]:
+        number, text = numbered
+        if not text.strip() or route.kind == "identity":
+            return Translation(text, route.engine), None
+        key = (route.source, route.target, text)
+        known = services.translations.get(key)
+        if known is not None:
+            return known, True
+        found = await services.translator.translate(
+            TranslationJob(
+                session=session,
+                segment=number,
+                revision=0,
+                text=text,
+                source=route.source,
+                target=route.target,
+                # Somebody waits for the answer, as for a partial: after the finals of live
+                # speech, before recordings. Each text has a segment of its own, so that none
+                # supersedes another.
+                priority=Priority.PARTIAL,
+                tenant=principal.user_id,
+            )
+        )
+        services.translations.put(key, found)
+        return found, False
+
+    return await map_bounded(one, enumerate(texts), limit=_AT_ONCE)

@@ -1,0 +1,243 @@
+"""Serving: models first, then the port; and, on a signal, finals first, then the sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from types import FrameType
+from typing import Final, NoReturn
+
+import structlog
+import uvicorn
+from litestar.types import ASGIApp
+
+from app.factory import create_app
+from app.logging import configure
+from app.services import Services, build_services
+from app.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+WS_MAX_BYTES: Final = 16 * 1024 * 1024
+"""What the WebSocket layer takes. More than the application does, so that it is the application
+that says what was wrong; beyond this the connection just ends (1009)."""
+
+_PING_SECONDS: Final = 20.0
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+Say = Callable[[str], None]
+Build = Callable[[Settings, Say], Awaitable[Services]]
+
+
+class ServeError(Exception):
+    """The server can't start: one line that says why."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, told to let streams finish before it closes their sockets.
+
+    By itself uvicorn closes WebSockets (1012) before the application hears of the shutdown: finals
+    would be lost. And it raises a signal again once it has obeyed it, so that a stop that went well
+    would look like a crash.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.services: Services | None = None
+        self.announce: Callable[[], None] = lambda: None
+        """Called once the port is open."""
+        self.stopping = asyncio.Event()
+        self._forced = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals stop the server for as long as the block lasts; the second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._loop = asyncio.get_running_loop()
+        before = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.stop)
+
+    def stop(self) -> None:
+        """Begin to stop; asked again, stop at once."""
+        if self.stopping.is_set():
+            self.force_exit = True
+            self._forced.set()
+        self.should_exit = True
+        self.stopping.set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, and then say so."""
+        await super().startup(sockets)
+        self.announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then do as uvicorn does, within the same time."""
+        if self.services is not None:
+            started = time.monotonic()
+            await self._drain(self.services)
+            total = self.services.settings.drain_timeout_seconds
+            left = total - (time.monotonic() - started)
+            self.config.timeout_graceful_shutdown = max(1, math.ceil(left))
+        await super().shutdown(sockets)
+
+    async def _drain(self, services: Services) -> None:
+        log.info("draining", sessions=len(services.sessions))
+        drained = asyncio.create_task(services.drain())
+        forced = asyncio.create_task(self._forced.wait())
+        await asyncio.wait((drained, forced), return_when=asyncio.FIRST_COMPLETED)
+        if not (drained.done() and drained.result()):
+            log.warning("streams cut off", sessions=len(services.sessions))
+        for task in (drained, forced):
+            task.cancel()
+        await asyncio.gather(drained, forced, return_exceptions=True)
+
+
+def serve(settings: Settings, say: Say = print, build: Build = build_services) -> int:
+    """Run until a signal. ``say`` shows a line to people. Returns the exit code.
+
+    Raises :class:`ServeError` when the server can't start.
+    """
+    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
+    configure(level=settings.log_level, form=settings.log_format, secrets=[admin_key])
+    config = server_config(settings)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        return runner.run(_serve(settings, config, say, build))
+
+
+def server_config(settings: Settings, app: ASGIApp | None = None) -> uvicorn.Config:
+    """Uvicorn's configuration for these settings. The app may be set later."""
+    return uvicorn.Config(
+        app or "",
+        host=settings.host,
+        port=settings.port,
+        ws="websockets-sansio",
+        ws_max_size=WS_MAX_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+    )
+
+
+async def _serve(settings: Settings, config: uvicorn.Config, say: Say, build: Build) -> int:
+    server = Server(config)
+    with server.capture_signals(), contextlib.closing(bind(settings.host, settings.port)) as sock:
+        services = await _unless_stopped(server, build(settings, say))
+        if services is None:
+            return 0
+        server.services = services
+        try:
+            address = _address(settings, sock)
+            lines = await _introduction(services, address)
+            server.announce = lambda: say("\n".join(lines))
+            config.app = create_app(settings, services)
+            try:
+                await server.serve(sockets=[sock])
+            except OSError as error:
+                raise ServeError(_cannot_listen(settings.host, settings.port, error)) from error
+        finally:
+            await services.close()
+    log.info("stopped")
+    return 0
+
+
+async def _unless_stopped(server: Server, building: Awaitable[Services]) -> Services | None:
+    """The services, or None when a signal came first."""
+    task = asyncio.ensure_future(building)
+    stopping = asyncio.create_task(server.stopping.wait())
+    await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not server.stopping.is_set():
+        return await task
+    if not task.done():
+        # Threads in the middle of loading a model can't be stopped, and the loop would wait for
+        # them. Nobody has been served, nothing is half written that a start would not mend.
+        leave(0)
+    await task.result().close()
+    return None
+
+
+def leave(code: int) -> NoReturn:
+    """End the process now, with what was printed and logged.
+
+    Also the end of an orderly stop: what is left then are the thread pools of two native runtimes,
+    whose destructors can wait for each other for ever when the interpreter unloads them.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket that does not listen yet. Raises :class:`ServeError`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        raise ServeError(_cannot_listen(host, port, error)) from error
+    return sock
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use; stop what uses it, or set SURTITLE_PORT"
+    if error.errno == errno.EACCES:
+        return f"port {port} on {host} needs more rights; set SURTITLE_PORT to one above 1023"
+    return f"can't listen on {host}, port {port}: {error.strerror or error}"
+
+
+def _address(settings: Settings, sock: socket.socket) -> str:
+    """Where a browser on this machine finds the server."""
+    host, port = sock.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "[::1]"
+    elif ":" in host:
+        host = f"[{host}]"
+    return f"{'https' if settings.secure else 'http'}://{host}:{port}/"
+
+
+async def _introduction(services: Services, address: str) -> list[str]:
+    """What tells people where the server is, and the first time its admin key."""
+    given = services.settings.admin_key
+    key = await services.keyring.ensure_admin(given.get_secret_value() if given else None)
+    if key is not None:
+        return [f"Admin key, shown this once: {key}", f"Open {address}#key={key}"]
+    where = "SURTITLE_ADMIN_KEY is one; " if given else ""
+    return [f"API keys: {where}`surtitle keys create` makes more", f"Open {address}"]

@@ -1,0 +1,124 @@
+"""The streams that are running in this process. Event loop only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from guards.errors import Draining, StoreUnavailable
+from guards.keys import Keyring
+from guards.principal import Principal
+from streaming.errors import SurtitleError
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS: Final = 1.0
+"""How often the keys of running sessions are looked at again."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveSession:
+    """One running stream.
+
+    ``end`` is called on the loop, at most once, and must not block: it makes the session send
+    what it owes, then the error, and close. ``info`` is for the administration to read.
+    """
+
+    id: str
+    principal: Principal
+    end: Callable[[SurtitleError], None]
+    info: dict[str, Any] = field(default_factory=dict)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    ending: bool = False
+
+
+class SessionRegistry:
+    """Who is connected, so that they can be counted, ended and waited for."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, LiveSession] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[LiveSession]:
+        """A snapshot: sessions may come and go meanwhile."""
+        return iter(tuple(self._sessions.values()))
+
+    @contextmanager
+    def running(self, session: LiveSession) -> Iterator[LiveSession]:
+        """Count a session for as long as the block lasts.
+
+        Raises ``Draining`` when no more are taken, and ``ValueError`` for an id in use.
+        """
+        if self._draining:
+            raise Draining("The server is shutting down; connect again.")
+        if session.id in self._sessions:
+            raise ValueError(f"session {session.id} is running already")
+        self._sessions[session.id] = session
+        self._idle.clear()
+        try:
+            yield session
+        finally:
+            del self._sessions[session.id]
+            if not self._sessions:
+                self._idle.set()
+
+    def end(self, session_id: str, error: SurtitleError) -> bool:
+        """End one session; False when there is none of this id."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return False
+        if not session.ending:
+            session.ending = True
+            session.end(error)
+        return True
+
+    async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - a drain that runs out is an outcome
+        """Take no more sessions, end the running ones, and wait for them, ``timeout`` seconds.
+
+        Returns whether all have ended.
+        """
+        self._draining = True
+        for session in self:
+            self.end(session.id, Draining("The server is shutting down; connect again."))
+        try:
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+async def end_invalid(sessions: SessionRegistry, keyring: Keyring) -> None:
+    """End the sessions whose key was revoked or has expired since they began."""
+    invalid = await keyring.invalid({session.principal.key_id for session in sessions})
+    for session in sessions:
+        error = invalid.get(session.principal.key_id)
+        if error is not None and not session.ending:
+            log.info("session ended", session=session.id, code=error.code)
+            sessions.end(session.id, error)
+
+
+async def watch_keys(sessions: SessionRegistry, keyring: Keyring) -> None:
+    """:func:`end_invalid`, for ever. While the store is away running sessions go on."""
+    away = False
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            await end_invalid(sessions, keyring)
+        except StoreUnavailable:
+            if not away:
+                log.warning("key store away; running sessions go on unchecked", exc_info=True)
+            away = True
+        else:
+            away = False

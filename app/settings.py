@@ -1,0 +1,261 @@
+"""Settings: the environment (prefix ``SURTITLE_``), then ``.env``, then the defaults here."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from guards.origins import normalize
+
+PREFIX: Final = "SURTITLE_"
+ENV_FILE: Final = ".env"
+
+MIB: Final = 1024 * 1024
+
+ComputeType = Literal[
+    "default",
+    "auto",
+    "int8",
+    "int8_float32",
+    "int8_float16",
+    "int8_bfloat16",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+]
+
+
+class SettingsError(Exception):
+    """A setting that can't be: one line that names its variable."""
+
+
+def default_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this platform keeps an application's data (``XDG_DATA_HOME`` is honoured)."""
+    if sys.platform == "win32":
+        root = environ.get("LOCALAPPDATA")
+        return Path(root) / "surtitle" if root else Path.home() / "AppData/Local/surtitle"
+    given = environ.get("XDG_DATA_HOME", "")
+    if Path(given).is_absolute():
+        return Path(given) / "surtitle"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Application Support/surtitle"
+    return Path.home() / ".local/share/surtitle"
+
+
+class Settings(BaseSettings):
+    """All settings. Read them with :func:`load`, which turns what is wrong into one line."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="Directory for keys and models (default: the platform's own data directory).",
+    )
+    admin_key: SecretStr | None = Field(
+        None,
+        description="An admin key that always works; without one, the first start makes one.",
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("REDIS_URL"),
+        description="Reserved for state shared by several servers; this version stops on it.",
+    )
+
+    asr_model: str = Field(
+        "base", min_length=1, description="Whisper model: a name, a directory or a hub id."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run.")
+    compute_type: ComputeType = Field(
+        "default", description="Number format of the weights; default: int8 on CPU."
+    )
+    asr_replicas: int | None = Field(
+        None, ge=1, le=64, description="Speech workers side by side (default: fits the machine)."
+    )
+    asr_threads: int | None = Field(
+        None, ge=1, le=256, description="Threads of each speech worker (default: fits the machine)."
+    )
+    translation_models: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Directories of CTranslate2 translation models, separated by commas."
+    )
+
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins of other web pages that may use this server, separated by commas.",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses or networks of proxies whose X-Forwarded headers are believed, "
+        "separated by commas.",
+    )
+    ssl_certfile: Path | None = Field(None, description="TLS certificate chain, PEM.")
+    ssl_keyfile: Path | None = Field(None, description="TLS private key, PEM.")
+
+    max_upload_bytes: int = Field(
+        200 * MIB, ge=1024, description="Largest file POST /transcribe/audio takes."
+    )
+    max_audio_seconds: float = Field(
+        7200.0, gt=0, le=86_400, description="Longest audio file that is transcribed, in seconds."
+    )
+    max_text_chars: int = Field(
+        50_000, ge=1, description="Most characters one POST /translate/text may hold."
+    )
+    max_message_bytes: int = Field(
+        MIB, ge=4096, le=16 * MIB, description="Largest WebSocket message a client may send."
+    )
+
+    endpoint_ms: int = Field(
+        500, ge=100, le=5000, description="Silence that ends an utterance, in milliseconds."
+    )
+    start_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long a new connection may wait with its `start`."
+    )
+    idle_timeout_seconds: float = Field(
+        60.0, gt=0, description="How long a connection may be silent: no audio and no keepalive."
+    )
+    ticket_seconds: float = Field(
+        60.0, gt=0, le=3600, description="How long an unused WebSocket ticket is good for."
+    )
+    drain_timeout_seconds: float = Field(
+        20.0, ge=0, description="How long a stop waits for running sessions to get their finals."
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe entries to log."
+    )
+    log_format: Literal["console", "json"] = Field("console", description="Form of the log.")
+
+    @field_validator("translation_models", "allowed_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", "log_format", "device", "compute_type", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        path = value.expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"{path} is not a directory")
+        return path
+
+    @field_validator("translation_models")
+    @classmethod
+    def _models_exist(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        paths = tuple(path.expanduser().absolute() for path in value)
+        for path in paths:
+            if not path.is_dir():
+                raise ValueError(f"{path} is not a directory")
+        return paths
+
+    @field_validator("ssl_certfile", "ssl_keyfile")
+    @classmethod
+    def _files_exist(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.expanduser().is_file():
+            raise ValueError(f"{value} is not a file")
+        return value.expanduser() if value is not None else None
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(normalize(origin) for origin in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            if proxy != "*":
+                ipaddress.ip_network(proxy, strict=False)
+        return value
+
+    @field_validator("admin_key")
+    @classmethod
+    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if not (text.isascii() and text.isprintable()) or " " in text:
+                raise ValueError("a key is printable ASCII without spaces, to fit into a header")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _no_redis_yet(cls, value: SecretStr | None) -> SecretStr | None:
+        # Ignoring it would let two servers believe that they share keys and limits.
+        if value is not None:
+            raise ValueError("this version keeps its state in the data directory only; unset it")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_certificate(self) -> Self:
+        if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
+            missing = "SSL_KEYFILE" if self.ssl_keyfile is None else "SSL_CERTFILE"
+            raise SettingsError(
+                f"{PREFIX}{missing}: a certificate and its key are only of use together"
+            )
+        return self
+
+    @property
+    def secure(self) -> bool:
+        """Whether the server itself speaks TLS."""
+        return self.ssl_certfile is not None
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "surtitle.db"
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return "REDIS_URL" if field == "redis_url" else PREFIX + field.upper()
+
+
+def load(**overrides: Any) -> Settings:
+    """The effective settings; ``overrides`` (the command line's) go first.
+
+    Raises :class:`SettingsError`, whose text is one line that names the variable.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        raise SettingsError(_line(error)) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE}: is not UTF-8 text") from None
+
+
+def _line(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = str(first["loc"][0]) if first["loc"] else ""
+    message = str(first["msg"]).removeprefix("Value error, ")
+    name = field if field == "REDIS_URL" else variable(field)
+    return f"{name}: {message[:1].lower()}{message[1:]}".replace("\n", " ")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from app.settings import Settings, variable
+from inference.fakes import Tones, silence
+from streaming.types import SAMPLE_RATE
+from tests.app.support import ADMIN_KEY, running, wav
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(variable(name), raising=False)
+    monkeypatch.setenv("SURTITLE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_help_imports_no_model_library() -> None:
+    script = (
+        "import sys; from app.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'ctranslate2', 'litestar', 'numpy', 'av', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "serve" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "settings", "models", "keys", "transcribe", "stream"])
+def test_every_command_explains_itself(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_settings_with_sources_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_ADMIN_KEY", "very-secret")
+    table = run("settings")
+    assert table.exit_code == 0
+    assert "very-secret" not in table.output
+    entries = {entry["variable"]: entry for entry in json.loads(run("settings", "--json").stdout)}
+    assert entries["SURTITLE_ADMIN_KEY"]["source"] == "environment"
+    assert entries["SURTITLE_PORT"] | {"description": ""} == {
+        "variable": "SURTITLE_PORT",
+        "value": 8000,
+        "source": "default",
+        "description": "",
+    }
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_PORT", "eighty")
+    for command in (["settings"], ["serve"], ["keys", "list"], ["models", "list"]):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert result.stderr.startswith("SURTITLE_PORT: ")
+        assert result.stderr.count("\n") == 1
+
+
+def test_an_unknown_setting_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_PROT", "1")
+    result = run("settings")
+    assert result.exit_code == 0
+    assert "did you mean SURTITLE_PORT?" in result.stderr
+
+
+def test_keys_are_created_listed_and_revoked() -> None:
+    created = run("keys", "create", "--user", "ana", "--tier", "pro", "--name", "talk", "--json")
+    assert created.exit_code == 0
+    key = json.loads(created.stdout)
+    plain = run("keys", "create", "--user", "rui", "--days", "1")
+    assert plain.stdout.startswith("sk_surtitle_")
+    assert plain.stdout.count("\n") == 1
+
+    listed = json.loads(run("keys", "list", "--json").stdout)
+    assert [one["user_id"] for one in listed] == ["ana", "rui"]
+    assert key["api_key"] not in json.dumps(listed)
+    assert "valid until" in " ".join(run("keys", "list").stdout.split())
+
+    assert run("keys", "revoke", key["key_id"]).exit_code == 0
+    assert json.loads(run("keys", "list", "--json").stdout)[0]["revoked_at"] is not None
+    missing = run("keys", "revoke", "key_none")
+    assert (missing.exit_code, missing.stderr) == (1, "No API key has this id.\n")
+
+
+def test_a_broken_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "surtitle.db").write_bytes(b"no database" * 100)
+    result = run("keys", "list")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_stream_wants_one_source(tmp_path: Path) -> None:
+    assert run("stream").exit_code == 2
+    (tmp_path / "a.wav").write_bytes(b"x")
+    assert run("stream", "a.wav", "--mic").exit_code == 2
+    broken = run("stream", "a.wav")
+    assert broken.exit_code == 1
+    assert broken.stderr.count("\n") == 1
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(wav(silence(0.5)))
+    for arguments in (
+        ["stream", "a.wav", "--server", "ws://127.0.0.1:1"],
+        ["transcribe", "a.wav", "--server", "http://127.0.0.1:1"],
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 1
+        assert "can't be reached" in result.stderr
+
+
+async def test_transcribe_and_stream_against_a_server(tmp_path: Path) -> None:
+    tones = Tones()
+    audio = np.concatenate([silence(0.3), tones.speak("Good morning."), silence(0.9)])
+    assert len(audio) < 2 * SAMPLE_RATE
+    (tmp_path / "a.wav").write_bytes(wav(audio))
+    async with running(tmp_path / "data") as (address, _, _):
+
+        def both() -> tuple[Result, Result, Result]:
+            return (
+                run(
+                    *("transcribe", "a.wav", "--to", "pt", "--format", "vtt"),
+                    *("--server", f"http://{address}", "--key", ADMIN_KEY),
+                ),
+                run(
+                    *("stream", "a.wav", "--to", "pt", "--language", "en"),
+                    *("--server", f"http://{address}", "--key", ADMIN_KEY),
+                ),
+                run("stream", "a.wav", "--server", f"ws://{address}", "--key", "wrong"),
+            )
+
+        transcribed, streamed, refused = await asyncio.to_thread(both)
+    assert transcribed.exit_code == 0
+    assert "[pt] GOOD MORNING." in transcribed.stdout
+    assert streamed.exit_code == 0, streamed.stderr
+    # The server's own log shares this process's standard output.
+    captions = [line for line in streamed.stdout.splitlines() if not line.startswith("20")]
+    assert captions == ["Good morning.", "[pt] [pt] GOOD MORNING."]
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("invalid_credential: ")

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from app.server import ServeError, bind
+from tests.app.support import admin, running
+
+FAKE_SERVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from contextlib import AsyncExitStack
+from app.server import leave, serve
+from app.settings import load
+from tests.app.support import Fakes, services
+
+kept = AsyncExitStack()  # closed by nobody but the server
+
+async def build(settings, say):
+    say("speech model fake")
+    return (await kept.enter_async_context(services(settings.data_dir))).services
+
+leave(serve(load(), say=lambda line: print(line, flush=True), build=build))
+"""
+
+
+async def start(tmp_path: Path, **environment: str) -> asyncio.subprocess.Process:
+    """A server of its own process, on fakes, that has said where it is."""
+    root = str(Path(__file__).parents[2])
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        FAKE_SERVER.format(root=root),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"} | environment,
+        cwd=tmp_path,
+    )
+
+
+async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
+    """All events until the server closes."""
+    events = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            events.append(json.loads(await socket.recv()))
+    return events
+
+
+async def address_of(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        text = line.decode()
+        if text.startswith("Open "):
+            return text.split()[1].partition("#")[0].removeprefix("http://").rstrip("/")
+    assert process.stderr is not None
+    pytest.fail((await process.stderr.read()).decode())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_well_and_streams_get_their_finals(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = await start(tmp_path)
+    address = await address_of(process)
+    async with connect(f"ws://{address}/v1/stream", additional_headers=admin()) as socket:
+        await socket.send(json.dumps({"type": "start"}))
+        assert json.loads(await socket.recv())["type"] == "ready"
+        process.send_signal(number)
+        events = await rest(socket)
+        assert events[-1]["type"] == "error"
+        assert (events[-1]["code"], events[-1]["fatal"]) == ("draining", True)
+        assert socket.close_code == 4503
+    _, log = await process.communicate()
+    assert process.returncode == 0, log.decode()
+    assert b"Traceback" not in log
+
+
+async def test_a_stop_while_models_load_is_a_stop(tmp_path: Path) -> None:
+    script = (
+        f"import sys, time, asyncio; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from app.server import leave, serve\nfrom app.settings import load\n"
+        "async def build(settings, say):\n"
+        "    say('loading')\n    await asyncio.to_thread(time.sleep, 3600)\n"
+        "leave(serve(load(), say=lambda line: print(line, flush=True), build=build))\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        script,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"},
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"loading\n"
+    process.terminate()
+    assert await process.wait() == 0
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServeError, match=f"^port {port} on 127.0.0.1 is in use; .*") as caught:
+            bind("127.0.0.1", port)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_host_that_is_none() -> None:
+    with pytest.raises(ServeError, match=r"can't listen on host\.invalid"):
+        bind("host.invalid", 0)
+
+
+async def test_a_message_beyond_the_applications_bound_is_answered_by_the_application(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, max_message_bytes=4096) as (address, _, _),
+        connect(f"ws://{address}/v1/stream", additional_headers=admin()) as stream,
+    ):
+        await stream.send(json.dumps({"type": "start"}))
+        await stream.send(b"\0" * 2_000_000)
+        events = await rest(stream)
+        assert [event["code"] for event in events if event["type"] == "error"] == [
+            "message_too_large"
+        ]
+        assert stream.close_code == 4413
+
+
+async def test_a_revoked_keys_stream_ends_within_seconds(tmp_path: Path) -> None:
+    async with running(tmp_path) as (address, fakes, _):
+        principal = await fakes.services.keyring.authenticate(fakes.key)
+        headers = {"X-API-Key": fakes.key}
+        async with connect(f"ws://{address}/v1/stream", additional_headers=headers) as stream:
+            await stream.send(json.dumps({"type": "start"}))
+            await stream.recv()
+            await fakes.services.keyring.revoke(principal.key_id)
+            events = await rest(stream)
+            assert events[-1]["code"] == "key_revoked"
+            assert stream.close_code == 4401

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, SettingsError, default_data_dir, load, variable
+from app.settings_report import env_example, report, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No variable of the machine and no .env of the checkout."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(variable(name), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults() -> None:
+    settings = load()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert (settings.asr_model, settings.device) == ("base", "auto")
+    assert settings.admin_key is None
+    assert settings.database.parent == settings.data_dir
+
+
+def test_the_environment_wins_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("SURTITLE_PORT=9001\nSURTITLE_HOST=0.0.0.0\nOTHER=1\n")
+    monkeypatch.setenv("SURTITLE_PORT", "9002")
+    settings = load()
+    assert (settings.host, settings.port) == ("0.0.0.0", 9002)
+    sources = {entry.variable: entry.source for entry in report(settings)}
+    assert sources["SURTITLE_PORT"] == "environment"
+    assert sources["SURTITLE_HOST"] == ".env"
+    assert sources["SURTITLE_DEVICE"] == "default"
+
+
+def test_what_is_given_wins_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_PORT", "9002")
+    assert load(port=9003, host=None).port == 9003
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_ALLOWED_ORIGINS", "https://A.example/, http://b.example:80")
+    monkeypatch.setenv("SURTITLE_TRUSTED_PROXIES", "10.0.0.0/8,::1")
+    settings = load()
+    assert settings.allowed_origins == ("https://a.example", "http://b.example")
+    assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_PORT", "")
+    monkeypatch.setenv("SURTITLE_ADMIN_KEY", "")
+    monkeypatch.setenv("REDIS_URL", "")
+    assert load().port == 8000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SURTITLE_PORT", "eighty"),
+        ("SURTITLE_PORT", "70000"),
+        ("SURTITLE_DEVICE", "gpu"),
+        ("SURTITLE_COMPUTE_TYPE", "int4"),
+        ("SURTITLE_ADMIN_KEY", "two words"),
+        ("SURTITLE_ADMIN_KEY", "schlüssel"),
+        ("SURTITLE_ALLOWED_ORIGINS", "example.org"),
+        ("SURTITLE_TRUSTED_PROXIES", "proxy"),
+        ("SURTITLE_TRANSLATION_MODELS", "/nowhere/at/all"),
+        ("SURTITLE_SSL_CERTFILE", "/nowhere/at/all"),
+        ("SURTITLE_ENDPOINT_MS", "1"),
+        ("SURTITLE_MAX_UPLOAD_BYTES", "-1"),
+        ("SURTITLE_LOG_LEVEL", "loud"),
+        ("REDIS_URL", "redis://user:secret@host"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    line = str(caught.value)
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
+    assert "secret" not in line
+    assert "schlüssel" not in line
+
+
+def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_text("x")
+    monkeypatch.setenv("SURTITLE_SSL_CERTFILE", str(tmp_path / "cert.pem"))
+    with pytest.raises(SettingsError, match=r"^SURTITLE_SSL_KEYFILE: "):
+        load()
+
+
+def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SURTITLE_ADMIN_KEY", "very-secret")
+    settings = load()
+    assert "very-secret" not in repr(report(settings))
+    assert "very-secret" not in repr(settings)
+
+
+def test_an_unknown_variable_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SURTITLE_MODEL_ASR=x\n")
+    lines = unknown_variables({"SURTITLE_PROT": "1", "SURTITLE_KEY": "k", "PATH": "/"})
+    assert lines[0].startswith("SURTITLE_MODEL_ASR: no such setting")
+    assert lines[1] == "SURTITLE_PROT: no such setting; did you mean SURTITLE_PORT?"
+    assert len(lines) == 2
+
+
+def test_the_data_directory_follows_the_platform(tmp_path: Path) -> None:
+    assert default_data_dir({"XDG_DATA_HOME": str(tmp_path)}) == tmp_path / "surtitle"
+    assert default_data_dir({"XDG_DATA_HOME": "relative"}) == default_data_dir({})
+    assert default_data_dir({}).name == "surtitle"
+
+
+def test_every_setting_is_described_and_in_the_example() -> None:
+    example = Path(__file__).parents[2] / ".env.example"
+    assert example.read_text(encoding="utf-8") == env_example()
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert f"# {variable(name)}=" in env_example()

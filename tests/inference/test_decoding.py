@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.decoding import (
+    BUCKETS,
+    FLOOR,
+    FULL,
+    FULL_LIMITS,
+    HOP,
+    MARGIN,
+    MOST_TOKENS,
+    SHORT_LIMITS,
+    Decoded,
+    better,
+    bucket_for,
+    choose_language,
+    compression_ratio,
+    frames_of,
+    loops,
+    suspicion,
+    token_cap,
+    trimmed_length,
+)
+from streaming.types import SAMPLE_RATE, Priority
+
+SECONDS = st.floats(0.0, 30.0)
+
+
+def decoded(
+    text: str = "good morning to you all",
+    *,
+    tokens: tuple[int, ...] = (1, 2, 3, 4, 5),
+    log_probability: float = -0.2,
+    no_speech: float = 0.0,
+    capped: bool = False,
+) -> Decoded:
+    return Decoded(tokens, text, log_probability, no_speech, capped)
+
+
+def doubt(answer: Decoded, seconds: float = 2.0) -> str | None:
+    return suspicion(answer, samples=round(seconds * SAMPLE_RATE), limits=SHORT_LIMITS)
+
+
+@given(seconds=SECONDS, priority=st.sampled_from(Priority))
+def test_a_bucket_holds_the_audio_and_its_margin(seconds: float, priority: Priority) -> None:
+    samples = int(seconds * SAMPLE_RATE)
+    bucket = bucket_for(samples, priority)
+    assert bucket in BUCKETS
+    assert bucket >= FLOOR[priority]
+    assert bucket * HOP >= samples
+    assert bucket == FULL or bucket >= frames_of(samples) + MARGIN[priority]
+
+
+@given(first=SECONDS, second=SECONDS, priority=st.sampled_from(Priority))
+def test_more_audio_never_gets_less_context(
+    first: float, second: float, priority: Priority
+) -> None:
+    shorter, longer = sorted((int(first * SAMPLE_RATE), int(second * SAMPLE_RATE)))
+    assert bucket_for(shorter, priority) <= bucket_for(longer, priority)
+    assert bucket_for(shorter, Priority.PARTIAL) <= bucket_for(shorter, Priority.FINAL)
+
+
+def test_frames_cover_all_samples() -> None:
+    assert [frames_of(samples) for samples in (0, 1, 160, 161)] == [0, 1, 1, 2]
+
+
+def test_token_caps_grow_and_stay_within_the_model() -> None:
+    caps = [token_cap("en", bucket) for bucket in BUCKETS]
+    assert caps == sorted(caps)
+    assert caps[-1] == MOST_TOKENS
+    # Nobody speaks faster than this, and a loop ends here.
+    assert token_cap("en", 800) == 68
+    # Hindi is spelt by the letter.
+    assert token_cap("hi", 800) == 188
+
+
+def test_what_looks_right_is_believed() -> None:
+    assert doubt(decoded()) is None
+    assert doubt(decoded("", tokens=())) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "sign"),
+    [
+        (decoded(capped=True), "token cap"),
+        (decoded(tokens=tuple(range(40))), "too many tokens"),
+        (decoded(tokens=(1, 2, 3) * 3), "repeats"),
+        (decoded("and then " * 30), "compresses"),
+        (decoded(log_probability=-0.8), "improbable"),
+    ],
+)
+def test_what_looks_wrong_is_doubted(answer: Decoded, sign: str) -> None:
+    found = doubt(answer)
+    assert found is not None
+    assert sign in found
+
+
+def test_full_context_is_doubted_less() -> None:
+    hard = decoded(log_probability=-0.8)
+    assert suspicion(hard, samples=32_000, limits=FULL_LIMITS) is None
+    assert suspicion(hard, samples=32_000, limits=SHORT_LIMITS) == "improbable"
+
+
+def test_a_phrase_said_twice_is_no_loop() -> None:
+    assert not loops((1, 2, 3, 4, 1, 2, 3, 5))
+    assert loops((1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3))
+    assert not loops((1, 2))
+
+
+def test_compression_ratio() -> None:
+    assert compression_ratio("") == 0.0
+    assert compression_ratio("no no no " * 40) > 5.0
+    assert compression_ratio("Good morning.") < 2.0
+
+
+def test_the_more_believable_answer_wins() -> None:
+    good, worse, loop = (
+        decoded(log_probability=-0.2),
+        decoded(log_probability=-0.6),
+        decoded(tokens=(1, 2, 3) * 5, log_probability=-0.01),
+    )
+    assert better(worse, good, samples=64_000) is good
+    assert better(good, worse, samples=64_000) is good
+    assert better(loop, worse, samples=64_000) is worse
+    assert better(worse, loop, samples=64_000) is worse
+
+
+def test_a_session_without_a_language_takes_the_likeliest() -> None:
+    assert choose_language({"en": 0.4, "pt": 0.6}, hint=None, seconds=0.5) == ("pt", 0.6)
+
+
+@pytest.mark.parametrize(
+    ("probability", "seconds", "chosen"),
+    [
+        (0.99, 0.5, "en"),
+        (0.99, 2.0, "pt"),
+        (0.9, 2.0, "en"),
+        (0.9, 5.0, "pt"),
+        (0.7, 5.0, "en"),
+    ],
+)
+def test_a_session_keeps_its_language_unless_it_is_clear(
+    probability: float, seconds: float, chosen: str
+) -> None:
+    probabilities = {"en": 1 - probability, "pt": probability}
+    language, confidence = choose_language(probabilities, hint="en", seconds=seconds)
+    assert language == chosen
+    assert math.isclose(confidence, probabilities[chosen])
+
+
+def test_a_hint_the_model_does_not_know_is_no_hint() -> None:
+    assert choose_language({"en": 0.4, "pt": 0.6}, hint="tlh", seconds=9.0) == ("pt", 0.6)
+
+
+@given(length=st.integers(0, 500))
+def test_prompts_come_in_few_lengths(length: int) -> None:
+    trimmed = trimmed_length(length)
+    assert trimmed <= length < trimmed + 16
+    assert trimmed % 16 == 0 or trimmed < 16

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from inference.silero import CONTEXT, SileroDetector, packaged_model
+from streaming.errors import ModelUnavailable
+from streaming.types import SAMPLE_RATE, WINDOW, Audio, Probabilities, Windows
+from tests.speech import audioeval_clips
+
+
+def windows_of(audio: Audio) -> Windows:
+    return audio[: len(audio) // WINDOW * WINDOW].reshape(-1, WINDOW)
+
+
+def spoken(index: int = 0) -> Windows:
+    return windows_of(audioeval_clips("en")[index].audio())
+
+
+@pytest.fixture
+async def detector() -> AsyncIterator[SileroDetector]:
+    detector = SileroDetector.load(gate=None)
+    detector.start()
+    yield detector
+    await detector.close()
+
+
+def straight(windows: Windows) -> Probabilities:
+    """The published way of calling the model: one stream, one window after the other."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(packaged_model()), options)
+    state = np.zeros((2, 1, 128), np.float32)
+    context = np.zeros((1, CONTEXT), np.float32)
+    found = []
+    for window in windows:
+        row = np.concatenate([context, window[None]], axis=1)
+        probability, state = session.run(
+            None, {"input": row, "state": state, "sr": np.array(SAMPLE_RATE)}
+        )
+        context = row[:, -CONTEXT:]
+        found.append(probability[0, 0])
+    return np.array(found, dtype=np.float32)
+
+
+async def test_it_is_the_published_model(detector: SileroDetector) -> None:
+    windows = spoken()
+    found = await detector.open().detect(windows)
+    np.testing.assert_allclose(found, straight(windows), atol=1e-4)
+    assert found.max() > 0.9
+
+
+async def test_streams_do_not_touch_each_other_and_cuts_do_not_matter(
+    detector: SileroDetector,
+) -> None:
+    material = [spoken(0), spoken(1), spoken(2), spoken(0)[::-1].copy()]
+    alone = [await detector.open().detect(windows) for windows in material]
+
+    async def in_pieces(windows: Windows, size: int) -> Probabilities:
+        stream = detector.open()
+        pieces = [
+            await stream.detect(windows[start : start + size])
+            for start in range(0, len(windows), size)
+        ]
+        return np.concatenate(pieces)
+
+    before = detector.stats
+    together = await asyncio.gather(
+        *(in_pieces(windows, size) for windows, size in zip(material, (1, 3, 7, 1000), strict=True))
+    )
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    ran = detector.stats.windows - before.windows
+    assert ran == sum(len(windows) for windows in material)
+    assert detector.stats.rounds - before.rounds < ran, "streams shared batches"
+
+
+async def test_calls_of_one_stream_are_answered_in_order(detector: SileroDetector) -> None:
+    windows = spoken()
+    stream = detector.open()
+    first, second = await asyncio.gather(stream.detect(windows[:20]), stream.detect(windows[20:]))
+    np.testing.assert_allclose(np.concatenate([first, second]), straight(windows), atol=1e-4)
+
+
+async def test_the_gate_saves_silence_and_changes_no_speech() -> None:
+    silence = np.zeros((50, WINDOW), dtype=np.float32)
+    windows = np.concatenate([silence, spoken(), silence])
+    gated = SileroDetector.load(gate=-75.0)
+    gated.start()
+    open_ = SileroDetector.load(gate=None)
+    open_.start()
+    try:
+        with_gate = await gated.open().detect(windows)
+        without = await open_.open().detect(windows)
+        assert gated.stats.gated > 60
+        assert gated.stats.gated + gated.stats.windows == len(windows)
+        assert ((with_gate > 0.5) == (without > 0.5)).mean() > 0.98
+    finally:
+        await gated.close()
+        await open_.close()
+
+
+async def test_silence_at_the_start_never_reaches_the_thread() -> None:
+    detector = SileroDetector.load()
+    found = await detector.open().detect(np.zeros((30, WINDOW), dtype=np.float32))
+    assert found.tolist() == [0.0] * 30
+    assert detector.stats.rounds == 0
+    await detector.close()
+
+
+async def test_the_gate_does_not_cut_into_speech() -> None:
+    detector = SileroDetector.load()
+    detector.start()
+    stream = detector.open()
+    speech = spoken()
+    probable = await stream.detect(speech)
+    end = int(np.flatnonzero(probable > 0.5)[-1]) + 1
+    stream = detector.open()
+    await stream.detect(speech[:end])
+    before = detector.stats.windows
+    await stream.detect(np.zeros((1, WINDOW), dtype=np.float32))
+    assert detector.stats.windows == before + 1, "right after speech the model is asked"
+    await detector.close()
+
+
+async def test_nothing_is_nothing(detector: SileroDetector) -> None:
+    assert len(await detector.open().detect(np.zeros((0, WINDOW), dtype=np.float32))) == 0
+
+
+async def test_a_closed_stream_and_a_closed_detector_say_so() -> None:
+    detector = SileroDetector.load(gate=None)
+    stream = detector.open()
+    waiting = asyncio.create_task(stream.detect(spoken()))
+    await asyncio.sleep(0)
+    await detector.close()
+    with pytest.raises(ModelUnavailable):
+        await waiting
+    with pytest.raises(ModelUnavailable):
+        await stream.detect(spoken())
+    stream.close()
+    stream.close()
+    with pytest.raises(ModelUnavailable):
+        await stream.detect(spoken())
+    await detector.close()
+    assert not any(thread.name == "silero" for thread in threading.enumerate())
+
+
+async def test_a_cancelled_call_is_dropped(detector: SileroDetector) -> None:
+    stream = detector.open()
+    long = np.concatenate([spoken()] * 20)
+    task = asyncio.create_task(stream.detect(long))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(await detector.open().detect(spoken())) == len(spoken())
+
+
+async def test_a_failing_model_fails_the_call_and_not_the_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def run(self, _outputs: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            self.calls += 1
+            if self.calls == 1:
+                raise RuntimeError("out of luck")
+            rows = len(inputs["input"])
+            return [np.full((rows, 1), 0.5, np.float32), np.zeros((2, rows, 128), np.float32)]
+
+    detector = SileroDetector(Broken(), gate=None)
+    detector.start()
+    with pytest.raises(ModelUnavailable) as caught:
+        await detector.open().detect(spoken()[:2])
+    assert "luck" not in caught.value.message
+    assert "out of luck" in caplog.text
+    assert (await detector.open().detect(spoken()[:2])).tolist() == [0.5, 0.5]
+    await detector.close()
+
+
+def test_torch_is_not_imported() -> None:
+    code = (
+        "import sys; from inference.silero import SileroDetector; SileroDetector.load(); "
+        "print('torch' in sys.modules, 'silero_vad' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["False", "False"]

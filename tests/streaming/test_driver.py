@@ -1,0 +1,268 @@
+"""The driver: real asyncio, fake models, a client in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
+from streaming.driver import Models, StreamDriver, Timeouts
+from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
+from streaming.session import StreamSession
+from streaming.types import Probabilities, Windows
+from tests.streaming.harness import FakeLanguages, s16, speech
+
+PHRASES = ("Hello. Good morning.", "alpha bravo charlie delta", "Goodbye.")
+
+
+class Client:
+    """A client at the other end of a connection in memory."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self.events: list[dict[str, Any]] = []
+        self.closed: tuple[int, str] | None = None
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self._news = asyncio.Condition()
+
+    # the transport
+
+    async def receive(self) -> str | bytes | None:
+        return await self.frames.get()
+
+    async def send(self, data: bytes) -> None:
+        await self.reading.wait()
+        async with self._news:
+            self.events.append(json.loads(data))
+            self._news.notify_all()
+
+    async def close(self, code: int, reason: str) -> None:
+        self.closed = (code, reason)
+
+    # the client
+
+    def say(self, **message: Any) -> None:
+        self.frames.put_nowait(json.dumps(message))
+
+    def speak(self, *phrases: str, frame: int = 3200) -> None:
+        data = s16(speech(*phrases))
+        for at in range(0, len(data), frame):
+            self.frames.put_nowait(data[at : at + frame])
+
+    async def until(self, seen: Callable[[list[dict[str, Any]]], bool]) -> None:
+        async with self._news:
+            await self._news.wait_for(lambda: seen(self.events))
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+    @property
+    def texts(self) -> list[str]:
+        return [event["text"] for event in self.of("final")]
+
+
+class Setup:
+    def __init__(self, timeouts: Timeouts | None = None, **models: Any) -> None:
+        self.client = Client()
+        self.recognizer = FakeRecognizer()
+        self.translator = FakeTranslator()
+        parts: dict[str, Any] = {
+            "recognizer": self.recognizer,
+            "translator": self.translator,
+            "detector": FakeDetector(),
+            "open_container": FakeContainerDecoder,
+        }
+        session = StreamSession("s", languages=FakeLanguages(), model="fake")
+        self.driver = StreamDriver(session, self.client, Models(**{**parts, **models}), timeouts)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(self.driver.run())
+        async with asyncio.timeout(20):
+            try:
+                yield task
+            finally:
+                if not task.done():
+                    self.client.frames.put_nowait(None)
+                await task
+        assert asyncio.all_tasks() == before, "a task was left behind"
+
+
+async def test_a_session_from_start_to_done() -> None:
+    setup = Setup()
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", targets=["pt"])
+        client.speak(*PHRASES)
+        client.say(type="stop")
+        await task
+    assert client.texts == list(PHRASES)
+    assert [event["seq"] for event in client.events] == list(range(1, len(client.events) + 1))
+    finals = [event for event in client.of("translation") if event["final"]]
+    assert [event["text"] for event in finals] == [f"[pt] {text.upper()}" for text in PHRASES]
+    assert client.events[-1]["type"] == "done"
+    assert client.closed == (1000, "")
+
+
+async def test_a_container_is_decoded_as_it_arrives() -> None:
+    setup = Setup()
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", encoding="webm")
+        data = FakeContainerDecoder.wrap(speech(*PHRASES))
+        for at in range(0, len(data), 4999):
+            client.frames.put_nowait(data[at : at + 4999])
+        client.say(type="finalize", marker="m")
+        client.say(type="stop")
+        await task
+    assert client.texts == list(PHRASES)
+    assert client.of("marker")[0]["marker"] == "m"
+    assert client.closed == (1000, "")
+
+
+async def test_a_torn_container_still_ends_with_everything_said() -> None:
+    setup = Setup()
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", encoding="opus")
+        client.frames.put_nowait(FakeContainerDecoder.wrap(speech("alpha bravo")) + b"\x01")
+        client.say(type="stop")
+        await task
+    assert client.texts == ["alpha bravo"]
+    assert [event["code"] for event in client.of("error")] == ["invalid_audio"]
+    assert client.events[-1]["type"] == "done"
+
+
+async def test_a_client_that_goes_away_takes_its_jobs_along() -> None:
+    setup = Setup()
+    client = setup.client
+    setup.recognizer.gate.shut()
+    async with setup.running() as task:
+        client.say(type="start", source="en")
+        client.speak("alpha bravo")
+        await setup.recognizer.gate.arrived()
+        client.frames.put_nowait(None)
+        await task
+    assert client.closed is None
+    assert setup.recognizer.gate.waiting == 0
+
+
+async def test_a_sender_faster_than_the_models_is_held_back() -> None:
+    setup = Setup()
+    client = setup.client
+    setup.recognizer.gate.shut()
+    phrases = [f"{word} {word}" for word in ("alpha", "bravo", "charlie", "delta") * 5]
+    async with setup.running() as task:
+        client.say(type="start", source="en", interim=False)
+        client.speak(*phrases)
+        client.say(type="stop")
+        await setup.recognizer.gate.arrived(8)
+        assert not client.frames.empty()
+        assert setup.recognizer.gate.waiting == 8
+        setup.recognizer.gate.open()
+        await task
+    assert client.texts == phrases
+
+
+async def test_a_full_queue_delays_finals_and_loses_none() -> None:
+    setup = Setup(Timeouts(overload=0.001))
+    client = setup.client
+    setup.recognizer.fail_next(*[Overloaded("full")] * 5)
+    async with setup.running() as task:
+        client.say(type="start", source="en", interim=False)
+        client.speak("alpha bravo")
+        client.say(type="stop")
+        await task
+    assert client.texts == ["alpha bravo"]
+    assert client.of("error") == []
+
+
+async def test_a_failed_final_is_asked_for_again() -> None:
+    setup = Setup()
+    client = setup.client
+    setup.recognizer.fail_next(RecognitionFailed("once"))
+    async with setup.running() as task:
+        client.say(type="start", source="en", interim=False)
+        client.speak("alpha bravo")
+        client.say(type="stop")
+        await task
+    assert client.texts == ["alpha bravo"]
+
+
+async def test_the_end_from_outside_sends_what_is_owed_first() -> None:
+    class Revoked(SessionEnded):
+        code = "key_revoked"
+        status = 401
+
+    setup = Setup()
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en")
+        client.speak("alpha bravo charlie")
+        await client.until(lambda events: any(e["type"] == "partial" for e in events))
+        setup.driver.end(Revoked("the key was revoked"))
+        await task
+    assert client.texts
+    assert client.events[-1]["code"] == "key_revoked"
+    assert client.events[-1]["fatal"] is True
+    assert client.closed == (4401, "key_revoked")
+
+
+@pytest.mark.parametrize(("started", "code"), [(False, "start_timeout"), (True, "idle_timeout")])
+async def test_a_silent_client_is_not_waited_for_for_ever(started: bool, code: str) -> None:
+    setup = Setup(Timeouts(start=0.01 if not started else 5, idle=0.01))
+    async with setup.running() as task:
+        if started:
+            setup.client.say(type="start")
+        await task
+    assert setup.client.events[-1]["code"] == code
+    assert setup.client.closed == (4408, code)
+
+
+async def test_a_client_that_does_not_read_is_hung_up_on() -> None:
+    setup = Setup(Timeouts(send=0.01))
+    setup.client.reading.clear()
+    async with setup.running() as task:
+        setup.client.say(type="start")
+        await task
+    assert setup.client.closed == (4408, "slow_reader")
+
+
+class _Broken:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def open(self) -> _Broken:
+        return self
+
+    async def detect(self, windows: Windows) -> Probabilities:  # noqa: ARG002 - the port's
+        raise self.error
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "close"),
+    [
+        (ModelUnavailable("the detector stopped"), "model_unavailable", 4503),
+        (ZeroDivisionError(), "internal_error", 4500),
+    ],
+)
+async def test_a_model_that_breaks_ends_the_session_with_an_error(
+    error: Exception, code: str, close: int
+) -> None:
+    setup = Setup(detector=_Broken(error))
+    async with setup.running() as task:
+        setup.client.say(type="start")
+        setup.client.speak("alpha")
+        await task
+    assert setup.client.events[-1]["code"] == code
+    assert setup.client.closed == (close, code)
