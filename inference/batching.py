@@ -1,0 +1,286 @@
+"""Which jobs run next, and which share a batch. Pure policy: time is an argument.
+
+Order of service:
+
+1. Class: finals, then partials, then offline work. A job that has waited ``ageing`` seconds counts
+   as one class better, after twice that as two: nothing starves.
+2. Inside a class, tenants take turns, and sessions of one tenant take turns: one job each, so a
+   flood from one of them delays nobody else by more than a round.
+3. Inside a session, first come, first served.
+
+A newer partial takes the place of the queued older one with the same key. A session has at most one
+partial running: its next partial waits, and is replaced meanwhile by newer ones, so a slow machine
+decodes fewer partials rather than old ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from streaming.errors import Overloaded
+from streaming.types import Priority
+
+
+class Schedulable(Protocol):
+    """What the queue needs to know of a job."""
+
+    @property
+    def session(self) -> str: ...
+    @property
+    def segment(self) -> int: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def priority(self) -> Priority: ...
+    @property
+    def tenant(self) -> str: ...
+
+
+J = TypeVar("J", bound=Schedulable)
+
+
+@dataclass(eq=False, slots=True)
+class Ticket(Generic[J]):
+    """A job's place in the queue. Compared by identity; made by :meth:`BatchQueue.put` only."""
+
+    job: J
+    queued_at: float
+    """When this job came."""
+    waiting_since: float
+    """When its place was taken: earlier than ``queued_at`` if the job superseded another."""
+    place: int
+    group: Hashable
+    key: Hashable | None = None
+    """Partials with equal keys replace each other; None: never replaced."""
+    lane: Hashable | None = None
+    """Partials of one lane run one at a time; None for other jobs."""
+
+    def level(self, now: float, ageing: float) -> int:
+        """The class the job counts as now: its priority, bettered by its age."""
+        risen = int((now - self.waiting_since) / ageing) if now > self.waiting_since else 0
+        return max(Priority.FINAL, self.job.priority - risen)
+
+
+class Placed(NamedTuple, Generic[J]):
+    """What :meth:`BatchQueue.put` did."""
+
+    ticket: Ticket[J]
+    displaced: Ticket[J] | None
+    """The ticket that will never run now. It is ``ticket`` itself when the job put is an older
+    revision than the one that waits."""
+
+
+def one_per_segment(job: Schedulable) -> Hashable | None:
+    """The supersede key of recognition: a newer partial replaces an older one of its segment."""
+    return (job.session, job.segment) if job.priority is Priority.PARTIAL else None
+
+
+def one_per_session(job: Schedulable) -> Hashable:
+    """The lane of recognition: one partial of a session runs at a time."""
+    return job.session
+
+
+@dataclass(slots=True)
+class _Turns:
+    """Round-robin: whoever was served, or came, longest ago is next.
+
+    Someone new goes behind those who wait, so a steady stream of newcomers can't starve them.
+    Names are forgotten when nothing of theirs waits.
+    """
+
+    clock: int = 0
+    waiting: dict[Hashable, int] = field(default_factory=dict)
+    turn: dict[Hashable, int] = field(default_factory=dict)
+
+    def joined(self, name: Hashable) -> None:
+        self.waiting[name] = self.waiting.get(name, 0) + 1
+        if name not in self.turn:
+            self.clock += 1
+            self.turn[name] = self.clock
+
+    def left(self, name: Hashable) -> None:
+        self.waiting[name] -= 1
+        if not self.waiting[name]:
+            del self.waiting[name], self.turn[name]
+
+    def served(self, name: Hashable) -> None:
+        self.clock += 1
+        self.turn[name] = self.clock
+        self.left(name)
+
+
+class BatchQueue(Generic[J]):
+    """A bounded queue of jobs, handed out as batches. Not thread-safe: the dispatcher locks.
+
+    ``group`` tells which jobs may share a batch (equal values do). ``supersede_key`` tells which
+    partials replace each other (None: never); it is asked for partials only. ``lane`` tells which
+    partials run one at a time (by default those of one session).
+
+    ``capacity`` bounds what waits; ``reserved`` of it only finals may use; ``per_session`` bounds
+    what one session may have waiting. ``ageing`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        group: Callable[[J], Hashable],
+        supersede_key: Callable[[J], Hashable | None] = one_per_segment,
+        lane: Callable[[J], Hashable] = one_per_session,
+        capacity: int = 256,
+        reserved: int | None = None,
+        per_session: int | None = None,
+        ageing: float = 2.0,
+    ) -> None:
+        reserved = capacity // 4 if reserved is None else reserved
+        if not 0 <= reserved < capacity:
+            raise ValueError("reserved must be at least 0 and less than capacity")
+        if ageing <= 0:
+            raise ValueError("ageing must be greater than 0")
+        self.capacity = capacity
+        self.reserved = reserved
+        self.per_session = per_session
+        self.ageing = ageing
+        self._group = group
+        self._supersede_key = supersede_key
+        self._lane = lane
+        self._queued: dict[int, Ticket[J]] = {}  # by place, hence in order of arrival
+        self._by_key: dict[Hashable, Ticket[J]] = {}
+        self._running: set[Ticket[J]] = set()
+        self._busy_lanes: set[Hashable] = set()
+        self._tenants = _Turns()
+        self._sessions = _Turns()
+        self._counts = dict.fromkeys(Priority, 0)
+        self._places = 0
+
+    def __len__(self) -> int:
+        """How many jobs wait."""
+        return len(self._queued)
+
+    @property
+    def running(self) -> int:
+        """How many jobs were taken and are not done."""
+        return len(self._running)
+
+    @property
+    def queued(self) -> Mapping[Priority, int]:
+        """How many jobs of each priority wait."""
+        return dict(self._counts)
+
+    def put(self, job: J, now: float) -> Placed[J]:
+        """Queue a job. Raises ``Overloaded`` when there is no room for one of its priority.
+
+        A newer partial needs no room: it takes the place, and the age, of the one it replaces.
+        """
+        partial = job.priority is Priority.PARTIAL
+        key = self._supersede_key(job) if partial else None
+        old = self._by_key.get(key) if key is not None else None
+        if old is None:
+            self._check_room(job)
+            self._places += 1
+        ticket = Ticket(
+            job=job,
+            queued_at=now,
+            waiting_since=now if old is None else old.waiting_since,
+            place=self._places if old is None else old.place,
+            group=self._group(job),
+            key=key,
+            lane=self._lane(job) if partial else None,
+        )
+        if old is not None and job.revision < old.job.revision:
+            return Placed(ticket, displaced=ticket)
+        # Joined before the old one leaves: a session that replaces its only job keeps its turn.
+        self._tenants.joined(job.tenant)
+        self._sessions.joined((job.tenant, job.session))
+        if old is not None:
+            self._forget(old)
+        self._queued[ticket.place] = ticket
+        if key is not None:
+            self._by_key[key] = ticket
+        self._counts[job.priority] += 1
+        return Placed(ticket, displaced=old)
+
+    def take(self, now: float, limit: int) -> list[Ticket[J]]:
+        """Take up to ``limit`` jobs that may share a batch, the most urgent first.
+
+        The most urgent job decides the group. Every ticket taken must be given to :meth:`done`.
+        """
+        waiting = [
+            (ticket.level(now, self.ageing), ticket)
+            for ticket in self._queued.values()
+            if ticket.lane is None or ticket.lane not in self._busy_lanes
+        ]
+        batch: list[Ticket[J]] = []
+        while waiting and len(batch) < limit:
+            _, first = min(waiting, key=self._order)
+            if not batch:
+                waiting = [entry for entry in waiting if entry[1].group == first.group]
+            self._start(first)
+            batch.append(first)
+            waiting = [
+                entry
+                for entry in waiting
+                if entry[1] is not first
+                and (entry[1].lane is None or entry[1].lane not in self._busy_lanes)
+            ]
+        return batch
+
+    def done(self, ticket: Ticket[J]) -> None:
+        """A taken job has ended, well or not. Idempotent."""
+        if ticket in self._running:
+            self._running.remove(ticket)
+            self._busy_lanes.discard(ticket.lane)
+
+    def cancel(self, ticket: Ticket[J]) -> bool:
+        """Remove a job that waits. False if it does not wait (it runs, or is gone)."""
+        if self._queued.get(ticket.place) is not ticket:
+            return False
+        self._forget(ticket)
+        return True
+
+    def drain(self) -> list[Ticket[J]]:
+        """Remove and return all that waits, in order of arrival."""
+        tickets = sorted(self._queued.values(), key=lambda ticket: ticket.place)
+        for ticket in tickets:
+            self._forget(ticket)
+        return tickets
+
+    def _check_room(self, job: J) -> None:
+        final = job.priority is Priority.FINAL
+        room = self.capacity if final else self.capacity - self.reserved
+        if len(self._queued) >= room:
+            raise Overloaded("Too much work is waiting; try again in a moment.", retry_after=1.0)
+        if self.per_session is not None and not final:
+            waiting = self._sessions.waiting.get((job.tenant, job.session), 0)
+            if waiting >= self.per_session:
+                raise Overloaded("This session has too much work waiting.", retry_after=1.0)
+
+    def _order(self, entry: tuple[int, Ticket[J]]) -> tuple[int, int, int, int]:
+        level, ticket = entry
+        job = ticket.job
+        return (
+            level,
+            self._tenants.turn.get(job.tenant, 0),
+            self._sessions.turn.get((job.tenant, job.session), 0),
+            ticket.place,
+        )
+
+    def _start(self, ticket: Ticket[J]) -> None:
+        self._remove(ticket)
+        self._tenants.served(ticket.job.tenant)
+        self._sessions.served((ticket.job.tenant, ticket.job.session))
+        self._running.add(ticket)
+        if ticket.lane is not None:
+            self._busy_lanes.add(ticket.lane)
+
+    def _forget(self, ticket: Ticket[J]) -> None:
+        self._remove(ticket)
+        self._tenants.left(ticket.job.tenant)
+        self._sessions.left((ticket.job.tenant, ticket.job.session))
+
+    def _remove(self, ticket: Ticket[J]) -> None:
+        del self._queued[ticket.place]
+        self._counts[ticket.job.priority] -= 1
+        if ticket.key is not None and self._by_key.get(ticket.key) is ticket:
+            del self._by_key[ticket.key]

@@ -1,0 +1,160 @@
+"""Text translation models converted to CTranslate2: OPUS-MT (Marian), NLLB, M2M-100, MADLAD-400."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from inference.ct2_layouts import UnknownLayout, detect
+from inference.engine import Sentence
+from inference.sentences import cut
+from streaming.errors import ModelUnavailable, TranslationFailed
+
+Device = Literal["auto", "cpu", "cuda"]
+
+_MAX_TOKENS: Final = 384
+"""Source tokens of one sentence; the families' position tables end at 512 or 1024."""
+
+_MAX_OUTPUT: Final = 500
+
+_SPECIAL: Final = frozenset({"<s>", "</s>", "<pad>", "<mask>"})
+
+
+class CTranslate2Engine:
+    """One converted model directory: a ``TextEngine``.
+
+    ``device_index`` may name several GPUs; each gets ``replicas`` parallel translators, on a CPU
+    each with ``threads`` threads. (More threads than free cores are many times slower than one.)
+    ``compute_type`` is CTranslate2's (``int8`` on CPU, ``int8_float16`` on a GPU …).
+    ``max_batch_tokens`` bounds one forward pass: sentences are sorted by length and padded to the
+    longest of their pass.
+
+    Raises ``ModelUnavailable`` if the directory holds no model of a known family.
+    """
+
+    max_chars = 500
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        name: str | None = None,
+        device: Device = "auto",
+        device_index: int | Sequence[int] = 0,
+        compute_type: str = "default",
+        replicas: int = 1,
+        threads: int = 1,
+        beam_size: int = 1,
+        max_batch: int = 32,
+        max_batch_tokens: int = 2048,
+    ) -> None:
+        try:
+            self._layout = detect(directory)
+        except (UnknownLayout, OSError, ValueError) as error:
+            raise ModelUnavailable(f"No translation model can be used here: {error}.") from error
+        self.name = name or directory.name
+        # The file itself is too large to hash at each start; a conversion rewrites it.
+        stat = (directory / "model.bin").stat()
+        self.version = f"{self.name}-{stat.st_size}-{stat.st_mtime_ns}-b{beam_size}"
+        self.pairs = self._layout.pairs
+        self.max_batch = max_batch
+        indexes = [device_index] if isinstance(device_index, int) else list(device_index)
+        self.replicas = replicas * len(indexes)
+        self._directory = directory
+        self._options: dict[str, Any] = {
+            "device": device,
+            "device_index": indexes,
+            "compute_type": compute_type,
+            "inter_threads": replicas,
+            "intra_threads": threads,
+        }
+        self._not_text = _SPECIAL.union(self._layout.tokens.values())
+        self._beam_size = beam_size
+        self._max_batch_tokens = max_batch_tokens
+        self._lock = threading.Lock()
+        self._translator: Any = None
+        self._source: Any = None
+        self._target: Any = None
+
+    def load(self) -> None:
+        """Load model and SentencePiece, and run once. Idempotent, thread-safe."""
+        with self._lock:
+            if self._translator is not None:
+                return
+            try:
+                import ctranslate2
+                import sentencepiece
+
+                self._source = sentencepiece.SentencePieceProcessor(str(self._layout.source_spm))
+                self._target = sentencepiece.SentencePieceProcessor(str(self._layout.target_spm))
+                translator = ctranslate2.Translator(str(self._directory), **self._options)
+                source, target = min(self.pairs)
+                self._run(translator, [self._encode(Sentence("1", source, target))], [target])
+            except Exception as error:
+                raise ModelUnavailable(f"The model {self.name} can't be loaded.") from error
+            self._translator = translator
+
+    def translate(self, sentences: Sequence[Sentence]) -> list[str]:
+        """One translation for each sentence; see :class:`~inference.engine.TextEngine`."""
+        for sentence in sentences:
+            if (sentence.source, sentence.target) not in self.pairs:
+                raise TranslationFailed(
+                    f"{self.name} does not translate {sentence.source} to {sentence.target}."
+                )
+        self.load()
+        parts = [self._fit(sentence) for sentence in sentences]
+        flat = [part for row in parts for part in row]
+        if not flat:
+            return []
+        sources = [self._encode(part) for part in flat]
+        outputs = iter(self._run(self._translator, sources, [part.target for part in flat]))
+        return [" ".join(self._decode(next(outputs)) for _ in row) for row in parts]
+
+    def close(self) -> None:
+        """Free the model; a later ``translate`` loads it again."""
+        with self._lock:
+            self._translator = self._source = self._target = None
+
+    def _fit(self, sentence: Sentence) -> list[Sentence]:
+        """The sentence, or its parts where it makes more tokens than the model has positions."""
+        if len(sentence.text) < 2 or len(self._encode(sentence)) <= _MAX_TOKENS:  # noqa: PLR2004 - a single character can't be cut
+            return [sentence]
+        halves = [piece for piece, _ in cut(sentence.text, (len(sentence.text) + 1) // 2)]
+        return [part for half in halves for part in self._fit(sentence._replace(text=half))]
+
+    def _encode(self, sentence: Sentence) -> list[str]:
+        pieces = self._source.encode(
+            self._layout.text(sentence.text, sentence.target), out_type=str
+        )
+        return self._layout.source(pieces, sentence.source, sentence.target)
+
+    def _decode(self, tokens: list[str]) -> str:
+        # Marian's two sides share one vocabulary: pieces of the source side stay undecoded.
+        text = [token for token in tokens if token not in self._not_text]
+        return str(self._target.decode(text)).replace("\u2581", " ").strip()
+
+    def _run(
+        self, translator: Any, sources: Sequence[Sequence[str]], targets: Sequence[str]
+    ) -> list[list[str]]:
+        """The output tokens, without prefix and end."""
+        prefixes = [self._layout.target_prefix(target) for target in targets]
+        limits = [min(_MAX_OUTPUT, 20 + 2 * len(source)) for source in sources]
+        results = translator.translate_batch(
+            sources,
+            target_prefix=prefixes if any(prefixes) else None,
+            max_batch_size=self._max_batch_tokens,
+            batch_type="tokens",
+            beam_size=self._beam_size,
+            # CTranslate2 counts the prefix.
+            min_decoding_length=1 + max(map(len, prefixes)),
+            max_decoding_length=max(limits) + max(map(len, prefixes)),
+            disable_unk=True,
+            max_input_length=0,
+        )
+        # A sentence's own limit, so that what it is batched with makes no difference.
+        return [
+            result.hypotheses[0][len(prefix) :][:limit]
+            for result, prefix, limit in zip(results, prefixes, limits, strict=True)
+        ]

@@ -1,0 +1,197 @@
+"""How Whisper is asked and when its answer is not believed. Pure functions.
+
+Whisper is trained on 30 s windows. Its encoder takes any shorter length, which is most of the
+saving in this server, but too tight a fit makes it loop. So audio gets a margin of silence and is
+rounded up to one of a few lengths, and an answer that looks wrong is asked for again with all 30 s.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from streaming.types import Priority
+
+HOP: Final = 160
+"""Samples in a frame of the log-mel spectrogram."""
+
+FULL: Final = 3000
+"""Frames of the context Whisper was trained on: 30 s."""
+
+BUCKETS: Final = (500, 800, 1000, 1200, 1400, 1700, 2000, 2500, FULL)
+"""The encoder lengths in use, in frames of 10 ms. Few, so that rows meet in batches; close enough
+that rounding up wastes less than a fifth."""
+
+MARGIN: Final[Mapping[Priority, int]] = {
+    Priority.FINAL: 300,
+    Priority.PARTIAL: 200,
+    Priority.OFFLINE: 300,
+}
+"""Frames of silence after the audio. Less than 1 s makes Whisper loop often, 2 s now and then."""
+
+FLOOR: Final[Mapping[Priority, int]] = {
+    Priority.FINAL: 1000,
+    Priority.PARTIAL: 500,
+    Priority.OFFLINE: 1000,
+}
+"""Least frames. Very short contexts harm very short clips; a partial will be corrected soon."""
+
+TOKENS_PER_SECOND: Final = 10.0
+"""More than this is no speech: read English and Portuguese have at most 5."""
+
+DENSE_TOKENS_PER_SECOND: Final = 30.0
+_DENSE: Final = "am as bn bo gu hi hy ka km kn lo ml mr my ne pa sa sd si ta te th ur yi"
+DENSE: Final = frozenset(_DENSE.split())
+"""Languages in scripts of which Whisper's tokenizer spells out single letters, or their bytes."""
+
+MOST_TOKENS: Final = 224
+"""Half of Whisper's text context: what it was trained to emit for one window."""
+
+FALLBACK_TEMPERATURES: Final = (0.4, 0.8)
+"""Sampling temperatures tried when greedy decoding of the full context still looks wrong."""
+
+LIKELY_LANGUAGE: Final = 0.5
+"""A language less probable than this is looked for again with full context."""
+
+NO_SPEECH_PROBABILITY: Final = 0.6
+NO_SPEECH_LOG_PROBABILITY: Final = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a believable answer keeps to.
+
+    ``compression`` is of UTF-8 by zlib; ``log_probability`` a mean over new tokens.
+    """
+
+    compression: float
+    log_probability: float
+
+
+SHORT_LIMITS: Final = Limits(compression=2.0, log_probability=-0.7)
+"""For short context, where doubt costs one more decode."""
+
+FULL_LIMITS: Final = Limits(compression=2.4, log_probability=-1.0)
+"""For full context: Whisper's own thresholds (Radford et al., arXiv 2212.04356, section 4.5)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """One row's answer. ``log_probability`` is the mean over its tokens, end of text included."""
+
+    tokens: tuple[int, ...]
+    text: str
+    log_probability: float
+    no_speech_probability: float
+    capped: bool = False
+    """Whether it was cut off by the token cap."""
+
+
+def frames_of(samples: int) -> int:
+    """Mel frames that cover so many samples."""
+    return -(-samples // HOP)
+
+
+def bucket_for(samples: int, priority: Priority) -> int:
+    """Encoder length, in frames, for so much audio. The full context for anything too long."""
+    wanted = max(frames_of(samples) + MARGIN[priority], FLOOR[priority])
+    return next((bucket for bucket in BUCKETS if bucket >= wanted), FULL)
+
+
+def most_tokens(language: str, frames: int) -> int:
+    """New tokens that speech of this length can have, generously."""
+    rate = DENSE_TOKENS_PER_SECOND if language in DENSE else TOKENS_PER_SECOND
+    return min(MOST_TOKENS, round(8 + rate * frames / 100))
+
+
+def token_cap(language: str, bucket: int) -> int:
+    """New tokens a row of this bucket may have, whatever its own length.
+
+    By bucket and not by row, so that a row's answer depends little on whom it shares a batch with.
+    """
+    spoken = FULL if bucket == FULL else bucket - MARGIN[Priority.PARTIAL]
+    return most_tokens(language, spoken)
+
+
+def is_silence(decoded: Decoded) -> bool:
+    """Whether there was nothing to hear, by Whisper's own rule (arXiv 2212.04356, section 4.5)."""
+    return (
+        decoded.no_speech_probability > NO_SPEECH_PROBABILITY
+        and decoded.log_probability < NO_SPEECH_LOG_PROBABILITY
+    )
+
+
+def suspicion(
+    decoded: Decoded, *, samples: int, limits: Limits, language: str = "en"
+) -> str | None:
+    """Why an answer should not be believed, or None. Silence is not suspicious."""
+    if is_silence(decoded) or not decoded.tokens:
+        return None
+    most = most_tokens(language, frames_of(samples))
+    signs = {
+        "token cap reached": decoded.capped,
+        "too many tokens for its length": len(decoded.tokens) > most,
+        "repeats itself": loops(decoded.tokens),
+        "compresses too well": compression_ratio(decoded.text) > limits.compression,
+        "improbable": decoded.log_probability < limits.log_probability,
+    }
+    return next((sign for sign, seen in signs.items() if seen), None)
+
+
+def loops(tokens: Sequence[int]) -> bool:
+    """Whether some trigram of tokens occurs three times: Whisper's typical failure is a loop."""
+    seen: dict[tuple[int, ...], int] = {}
+    for start in range(len(tokens) - 2):
+        trigram = tuple(tokens[start : start + 3])
+        seen[trigram] = seen.get(trigram, 0) + 1
+        if seen[trigram] > 2:  # noqa: PLR2004 - the rule itself
+            return True
+    return False
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of a text over its zlib-compressed bytes, 0 for an empty one. Loops score high."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data)) if data else 0.0
+
+
+def better(first: Decoded, second: Decoded, *, samples: int, language: str = "en") -> Decoded:
+    """The more believable of two answers to the same audio; ``second`` if they are alike."""
+
+    def rank(decoded: Decoded) -> tuple[bool, float]:
+        doubt = suspicion(decoded, samples=samples, limits=FULL_LIMITS, language=language)
+        return doubt is None, decoded.log_probability
+
+    return first if rank(first) > rank(second) else second
+
+
+def choose_language(
+    probabilities: Mapping[str, float], *, hint: str | None, seconds: float
+) -> tuple[str, float]:
+    """The language spoken and its probability.
+
+    A session stays in its language (``hint``) unless the audio clearly says otherwise: a single
+    utterance is often misheard, and a caption that flips its language is worse than a late switch.
+    Less than 1 s of audio never switches, less than 3 s only when it is all but certain.
+    """
+    best = max(probabilities, key=probabilities.__getitem__)
+    if hint is None or hint not in probabilities or hint == best:
+        return best, probabilities[best]
+    if seconds < 1.0:
+        needed = 1.1
+    elif seconds < 3.0:  # noqa: PLR2004 - documented above
+        needed = 0.95
+    else:
+        needed = 0.8
+    chosen = best if probabilities[best] >= needed else hint
+    return chosen, probabilities[chosen]
+
+
+def trimmed_length(length: int, *, step: int = 16) -> int:
+    """How many tokens of a prompt to keep: a multiple of ``step`` where there are as many.
+
+    CTranslate2 wants prompts of one length in a batch; with few lengths, rows meet.
+    """
+    return length if length < step else length // step * step

@@ -1,0 +1,248 @@
+"""Carries jobs from the event loop to worker threads and results back.
+
+The policy is :mod:`inference.batching`; this is its clock, its lock and its threads. Nothing here
+blocks the loop: the lock is held for the length of a queue operation only, models run in the
+workers, and the workers are joined off the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from inference.batching import BatchQueue, Schedulable, Ticket
+from streaming.errors import ModelUnavailable, Overloaded, Superseded, SurtitleError
+from streaming.types import Priority
+
+logger = logging.getLogger(__name__)
+
+J = TypeVar("J", bound=Schedulable)
+J_contra = TypeVar("J_contra", bound=Schedulable, contravariant=True)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_REMEMBERED_WAITS = 512
+
+
+class Backend(Protocol[J_contra, R_co]):
+    """One replica of a model, used by one thread at a time."""
+
+    def run(self, jobs: Sequence[J_contra]) -> Sequence[R_co | SurtitleError]:
+        """One result for each job, in order: blocking. A row that can't be done is an error
+        among the results; raising makes the dispatcher run every row alone.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStats:
+    """Counters since the start, and what is going on now."""
+
+    queued: Mapping[Priority, int]
+    running: int
+    batches: int
+    rows: int
+    superseded: int
+    rejected: int
+    """Jobs refused because the queue was full."""
+    failed: int
+    waits: tuple[float, ...]
+    """Seconds the last jobs waited before they ran, oldest first."""
+
+    def wait(self, quantile: float) -> float:
+        """A quantile (0…1) of the last waits in seconds, by nearest rank; 0 without any."""
+        if not self.waits:
+            return 0.0
+        ranked = sorted(self.waits)
+        return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
+
+
+class Dispatcher(Generic[J, R]):
+    """Awaitable, batched access to blocking backends, one worker thread each.
+
+    ``failure`` makes the error of a job whose backend raised something else than a
+    ``SurtitleError``. ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        backends: Sequence[Backend[J, R]],
+        queue: BatchQueue[J],
+        max_batch: int,
+        failure: Callable[[str], SurtitleError],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not backends or max_batch < 1:
+            raise ValueError("a dispatcher needs a backend and batches of at least one")
+        self.name = name
+        self._queue = queue
+        self._max_batch = max_batch
+        self._failure = failure
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
+        self._closed = False
+        self._started = False
+        self._idle = len(backends)
+        self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
+        self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
+        self._threads = [
+            threading.Thread(
+                target=self._work, args=(backend,), name=f"{name}-{number}", daemon=True
+            )
+            for number, backend in enumerate(backends)
+        ]
+
+    def start(self) -> None:
+        """Start the workers. What was submitted before waits for this. Idempotent."""
+        with self._changed:
+            if self._started or self._closed:
+                return
+            self._started = True
+        for thread in self._threads:
+            thread.start()
+
+    async def submit(self, job: J) -> R:
+        """Run one job and return its result.
+
+        Raises the job's own error, ``Superseded`` when a newer one took its place, ``Overloaded``
+        when there is no room, ``ModelUnavailable`` after ``close``. Cancelling removes the job
+        from the queue; when it already runs, its result is discarded.
+        """
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            if self._closed:
+                raise ModelUnavailable(f"{self.name} has stopped.")
+            try:
+                ticket, displaced = self._queue.put(job, self._clock())
+            except Overloaded:
+                self._rejected += 1
+                raise
+            self._futures[ticket] = future
+            loser = None if displaced is None else self._futures.pop(displaced, None)
+            if displaced is not None:
+                self._superseded += 1
+            self._changed.notify()
+        if loser is not None:
+            deliver([(loser, Superseded("A newer request took its place."))])
+        try:
+            return await future
+        except asyncio.CancelledError:
+            with self._changed:
+                self._futures.pop(ticket, None)
+                self._queue.cancel(ticket)
+            raise
+
+    async def close(self) -> None:
+        """Stop: what runs is finished and delivered, what waits fails with ``ModelUnavailable``.
+
+        Returns when all workers have ended. Idempotent.
+        """
+        with self._changed:
+            self._closed = True
+            started = self._started
+            stranded = [self._futures.pop(ticket, None) for ticket in self._queue.drain()]
+            self._changed.notify_all()
+        stopped = ModelUnavailable(f"{self.name} has stopped.")
+        deliver([(future, stopped) for future in stranded if future is not None])
+        if started:
+            await asyncio.to_thread(self._join)
+
+    @property
+    def stats(self) -> DispatcherStats:
+        with self._changed:
+            return DispatcherStats(
+                queued=self._queue.queued,
+                running=self._queue.running,
+                batches=self._batches,
+                rows=self._rows,
+                superseded=self._superseded,
+                rejected=self._rejected,
+                failed=self._failed,
+                waits=tuple(self._waits),
+            )
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, backend: Backend[J, R]) -> None:
+        while tickets := self._next_batch():
+            results = self._run(backend, [ticket.job for ticket in tickets])
+            with self._changed:
+                self._idle += 1
+                delivery = []
+                for ticket, result in zip(tickets, results, strict=True):
+                    self._queue.done(ticket)
+                    self._failed += isinstance(result, SurtitleError)
+                    future = self._futures.pop(ticket, None)
+                    if future is not None:
+                        delivery.append((future, result))
+                # A partial held back by one of these may go now, on any worker.
+                self._changed.notify_all()
+            deliver(delivery)
+
+    def _next_batch(self) -> list[Ticket[J]]:
+        """Wait for work. Empty means: closed."""
+        with self._changed:
+            while not self._closed:
+                now = self._clock()
+                # Idle replicas share what waits rather than watch one of them do it all.
+                fair = math.ceil(len(self._queue) / self._idle)
+                tickets = self._queue.take(now, min(self._max_batch, max(1, fair)))
+                if tickets:
+                    self._idle -= 1
+                    self._batches += 1
+                    self._rows += len(tickets)
+                    self._waits.extend(now - ticket.queued_at for ticket in tickets)
+                    return tickets
+                self._changed.wait()
+        return []
+
+    def _run(self, backend: Backend[J, R], jobs: Sequence[J]) -> Sequence[R | SurtitleError]:
+        try:
+            results = backend.run(jobs)
+            if len(results) != len(jobs):
+                raise RuntimeError(f"{len(results)} results for {len(jobs)} jobs")  # noqa: TRY301 - it is retried like any other fault
+        except Exception as error:
+            if len(jobs) > 1:
+                return [self._run(backend, [job])[0] for job in jobs]
+            if isinstance(error, SurtitleError):
+                return [error]
+            # The cause is for our log; clients are told no internals.
+            logger.exception("%s could not do a job", self.name)
+            failed = self._failure(f"{self.name} could not process this.")
+            failed.__cause__ = error
+            return [failed]
+        return results
+
+
+def deliver(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Hand results to their loops, one call for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for future, result in results:
+        by_loop.setdefault(future.get_loop(), []).append((future, result))
+    for loop, items in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, items)
+        except RuntimeError:  # the loop has closed: nobody waits for these any more
+            logger.debug("%d results came after their event loop had closed", len(items))
+
+
+def _settle(items: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in items:
+        if future.done():  # cancelled meanwhile
+            continue
+        if isinstance(result, BaseException):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

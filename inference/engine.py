@@ -1,0 +1,65 @@
+"""What a text translation engine is, seen from the router in :mod:`inference.translator`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Sentence(NamedTuple):
+    """One sentence without surrounding whitespace, and where it goes."""
+
+    text: str
+    source: str
+    target: str
+
+
+class TextEngine(Protocol):
+    """Translates sentences, blocking. Languages are codes as :func:`~inference.languages.canonical`
+    writes them.
+    """
+
+    @property
+    def name(self) -> str:
+        """What clients are told made a translation."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the engine's output may: what is cached under another is stale."""
+        ...
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """(source, target) pairs this engine does by itself."""
+        ...
+
+    @property
+    def max_chars(self) -> int:
+        """The longest sentence it is given, in characters."""
+        ...
+
+    @property
+    def replicas(self) -> int:
+        """How many threads may call ``translate`` at once with profit."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """How many jobs are worth running together; 1 where a batch is a loop."""
+        ...
+
+    def load(self) -> None:
+        """Load the models. Idempotent, thread-safe. Raises ``ModelUnavailable``."""
+        ...
+
+    def translate(self, sentences: Sequence[Sentence]) -> list[str]:
+        """One translation for each sentence, in order; pairs may be mixed.
+
+        Raises ``TranslationFailed`` or ``ModelUnavailable``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the models once no call runs. Idempotent."""
+        ...

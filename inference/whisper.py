@@ -1,0 +1,213 @@
+"""The ``Recognizer`` port on Whisper, batched across sessions.
+
+CTranslate2 is used directly: faster-whisper's own pipelines decode one recording at a time, with
+one prompt and language. Of faster-whisper only the log-mel and the tokenizer are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Final
+
+import ctranslate2
+import psutil  # type: ignore[import-untyped]  # no stubs are locked
+
+from inference.batching import BatchQueue
+from inference.decoding import BUCKETS, bucket_for
+from inference.dispatcher import Dispatcher, DispatcherStats
+from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_tokens import WhisperTokens
+from streaming.errors import (
+    AudioTooLong,
+    MediaError,
+    PairUnsupported,
+    RecognitionFailed,
+    UnknownLanguage,
+)
+from streaming.types import SAMPLE_RATE, Audio, Hypothesis, RecognitionJob
+
+_LONGEST: Final = 30 * SAMPLE_RATE
+_SILENT: Final = 1e-4
+"""Samples no louder than this (-80 dBFS) are silence. Whisper, asked, says "you" or "Thank you"."""
+
+_CPU_BATCH: Final = 4
+_GPU_BATCH: Final = 16
+_GPU_REPLICAS: Final = 2
+_NO_TRANSLATION: Final = ("turbo", "distil")
+"""Marks of models that have the translate token but were not trained on translation."""
+
+
+def _group(row: Row) -> Hashable:
+    return row.group
+
+
+class WhisperRecognizer:
+    """Whisper in CTranslate2's format, any size, English-only or multilingual.
+
+    Made by :meth:`load`. Then ``warm_up`` in a thread, ``start``, and ``close`` at the end.
+    """
+
+    def __init__(
+        self,
+        engine: WhisperEngine,
+        tokens: WhisperTokens,
+        *,
+        name: str,
+        device: str,
+        compute_type: str,
+        replicas: int,
+        max_batch: int,
+    ) -> None:
+        self._engine = engine
+        self._tokens = tokens
+        self._name = name
+        self.device = device
+        self.compute_type = compute_type
+        self.replicas = replicas
+        self.max_batch = max_batch
+        # One model serves all threads: the weights are shared, each call runs on a free replica.
+        self._dispatcher: Dispatcher[Row, Hypothesis] = Dispatcher(
+            name=f"whisper-{name}",
+            backends=[engine] * replicas,
+            queue=BatchQueue(group=_group),
+            max_batch=max_batch,
+            failure=RecognitionFailed,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        name: str,
+        device: str = "auto",
+        compute_type: str = "default",
+        replicas: int | None = None,
+        threads: int | None = None,
+        beam_size: int = 1,
+        max_batch: int | None = None,
+    ) -> WhisperRecognizer:
+        """Load the model in a directory. Blocking: takes from half a second to a minute.
+
+        ``device`` is ``auto``, ``cpu`` or ``cuda``. ``compute_type`` is one of CTranslate2's;
+        ``default`` is int8 on a CPU and float16 on a GPU. On a CPU there is a ``replica`` for each
+        physical core, each with one of ``threads``: utterances are many and small, so they run
+        beside each other rather than spread over the cores. ``beam_size`` is for finals and
+        offline work; partials are greedy.
+
+        Raises ``RuntimeError`` or ``ValueError`` when the model can't be loaded so.
+        """
+        if device == "auto":
+            device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+        cuda = device == "cuda"
+        replicas = replicas or (_GPU_REPLICAS if cuda else physical_cores())
+        model = ctranslate2.models.Whisper(
+            str(path),
+            device=device,
+            compute_type=_compute_type(device, compute_type),
+            inter_threads=replicas,
+            intra_threads=threads or 1,
+        )
+        tokens = WhisperTokens(path, multilingual=model.is_multilingual)
+        return cls(
+            WhisperEngine(model, tokens, beam_size=beam_size),
+            tokens,
+            name=name,
+            device=device,
+            compute_type=model.compute_type,
+            replicas=replicas,
+            max_batch=max_batch or (_GPU_BATCH if cuda else _CPU_BATCH),
+        )
+
+    @property
+    def model(self) -> str:
+        """The model's name, as clients are told it."""
+        return self._name
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Codes of the languages that can be recognised."""
+        return self._tokens.languages
+
+    @property
+    def translates(self) -> bool:
+        """Whether speech of any language can be rendered in English."""
+        trained = not any(mark in self._name.lower() for mark in _NO_TRANSLATION)
+        return self._tokens.multilingual and trained
+
+    @property
+    def stats(self) -> DispatcherStats:
+        """What waits and runs, and how long jobs waited."""
+        return self._dispatcher.stats
+
+    def warm_up(self) -> None:
+        """Run every encoder length once. Blocking: call it in a thread, before traffic."""
+        for bucket in BUCKETS:
+            self._engine.warm(bucket)
+
+    def start(self) -> None:
+        """Start the worker threads. Idempotent."""
+        self._dispatcher.start()
+
+    async def close(self) -> None:
+        """Finish what runs, fail what waits, end the threads. Idempotent."""
+        await self._dispatcher.close()
+
+    async def recognize(self, job: RecognitionJob) -> Hypothesis:
+        """Recognise one job's audio, at most 30 s. No audio is no text.
+
+        Raises ``UnknownLanguage``, ``PairUnsupported`` (the model does not translate),
+        ``AudioTooLong``, ``MediaError`` (samples that are no numbers), ``Superseded``,
+        ``RecognitionFailed``, ``Overloaded`` and ``ModelUnavailable``.
+        """
+        if job.language is not None and job.language not in self.languages:
+            raise UnknownLanguage(
+                f"{self._name} does not know the language {job.language!r}.",
+                languages=sorted(self.languages),
+            )
+        if job.task == "translate" and not self.translates:
+            raise PairUnsupported(f"{self._name} does not translate speech.")
+        if len(job.audio) > _LONGEST:
+            raise AudioTooLong("At most 30 s of audio can be recognised at once.")
+        if _loudest(job.audio) < _SILENT:
+            language = job.language or job.language_hint or "en"
+            words = () if job.words else None
+            return Hypothesis("", language, confidence=0.0, no_speech_probability=1.0, words=words)
+        return await self._dispatcher.submit(await self._row(job))
+
+    async def _row(self, job: RecognitionJob) -> Row:
+        bucket = bucket_for(len(job.audio), job.priority)
+        if not (job.prompt or job.vocabulary):
+            return Row(job, bucket)
+        prompt = await asyncio.to_thread(self._tokens.prompt, job.vocabulary, job.prompt)
+        return Row(job, bucket, prompt)
+
+
+def _loudest(audio: Audio) -> float:
+    """The largest magnitude, 0 for no audio. Raises ``MediaError`` for what is no sound."""
+    if not len(audio):
+        return 0.0
+    loudest = max(float(audio.max()), -float(audio.min()))
+    if not math.isfinite(loudest):
+        raise MediaError("The audio has samples that are not finite numbers.")
+    return loudest
+
+
+def physical_cores() -> int:
+    """Physical cores this process may use."""
+    cores = psutil.cpu_count(logical=False) or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return max(1, min(cores, allowed))
+
+
+def _compute_type(device: str, wanted: str) -> str:
+    """What ``default`` means: the fastest type that keeps the accuracy, where supported."""
+    if wanted != "default":
+        return wanted
+    preferred = ("float16", "int8_float16", "float32") if device == "cuda" else ("int8", "float32")
+    supported = ctranslate2.get_supported_compute_types(device)
+    return next((kind for kind in preferred if kind in supported), "default")
