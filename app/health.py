@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil  # type: ignore[import-untyped]  # stubs are a package of their own
+import psutil
 
 _MIB: Final = 1024 * 1024
 SAMPLE_SECONDS: Final = 5.0

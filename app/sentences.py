@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-import sentencex  # type: ignore[import-untyped]  # it publishes no types
+import sentencex
 
 from streaming.types import Word
 

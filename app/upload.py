@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, cast
 
-import multipart  # type: ignore[import-untyped]  # it publishes no types
+import multipart
 from litestar import Request
 from litestar.exceptions import InternalServerException
 

@@ -36,6 +36,7 @@ class Clip:
     lang: str
     text: str | None
     tags: frozenset[str] = field(default=frozenset())
+    seconds: float = 0.0
 
     def audio(self) -> Audio:
         """The recording as mono float32 at 16 kHz."""
@@ -66,6 +67,7 @@ def read_manifest(manifest: Path) -> list[Clip]:
                 lang=row["lang"],
                 text=row["text"],
                 tags=frozenset(row.get("tags", ())),
+                seconds=float(row.get("seconds", 0.0)),
             )
         )
     return clips
@@ -89,11 +91,49 @@ def normalize(text: str, lang: str) -> str:
     return str(_normalizer(lang)(text)).strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """How a transcript differs from its reference, in words (characters for ja and zh)."""
+
+    words: int = 0
+    """Words of the reference."""
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    def __add__(self, other: Errors) -> Errors:
+        return Errors(
+            self.words + other.words,
+            self.substitutions + other.substitutions,
+            self.deletions + other.deletions,
+            self.insertions + other.insertions,
+        )
+
+    @property
+    def total(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """The word error rate in percent; nan without words."""
+        return 100 * self.total / self.words if self.words else float("nan")
+
+
+def errors(reference: str, hypothesis: str, lang: str) -> Errors:
+    """Count the errors over normalised text. No reference, no errors."""
+    expected, found = normalize(reference, lang), normalize(hypothesis, lang)
+    if not expected:
+        return Errors()
+    result = jiwer.process_words(expected, found)
+    return Errors(
+        result.hits + result.substitutions + result.deletions,
+        result.substitutions,
+        result.deletions,
+        result.insertions,
+    )
+
+
 def error_rate(references: Sequence[str], hypotheses: Sequence[str], lang: str) -> float:
     """Pooled word error rate in percent over normalised text (characters for ja and zh)."""
-    pairs = [
-        (normalize(reference, lang), normalize(hypothesis, lang))
-        for reference, hypothesis in zip(references, hypotheses, strict=True)
-    ]
-    kept = [pair for pair in pairs if pair[0]]
-    return 100 * float(jiwer.wer([r for r, _ in kept], [h for _, h in kept]))
+    pairs = zip(references, hypotheses, strict=True)
+    return sum((errors(one, other, lang) for one, other in pairs), Errors()).rate

@@ -6,10 +6,14 @@ sample was spoken) the segment's text became ``text``, of which ``stable`` was p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.corpus import normalize
+_SLACK = 0.5
+"""How much too late word timestamps may be, in seconds, for a shown word to count as that word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,11 @@ class Shown:
     @property
     def text(self) -> str:
         return self.stable + self.unstable
+
+    @property
+    def promised(self) -> str:
+        """What will not change any more."""
+        return self.text if self.final else self.stable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ def common_prefix(first: Sequence[str], second: Sequence[str]) -> int:
     return count
 
 
-def erasure(history: Sequence[Shown]) -> tuple[int, int]:
+def erasure(history: Iterable[Shown]) -> tuple[int, int]:
     """Words erased after having been shown, and words of the last texts.
 
     Normalised erasure is their ratio (Arivazhagan et al. 2020, arXiv 1912.03393): for each change,
@@ -61,68 +70,92 @@ def erasure(history: Sequence[Shown]) -> tuple[int, int]:
     return erased, sum(map(len, last.values()))
 
 
-def stable_erasure(history: Sequence[Shown]) -> int:
-    """Characters of stable text that were changed afterwards. Must be 0."""
+def stable_erasure(history: Iterable[Shown]) -> int:
+    """Characters of promised text that were changed afterwards. Must be 0."""
     last: dict[int, str] = {}
     erased = 0
     for shown in history:
-        stable = shown.text if shown.final else shown.stable
         before = last.get(shown.segment, "")
-        kept = common_prefix(before, stable)
-        erased += len(before) - kept
-        last[shown.segment] = stable
+        erased += len(before) - common_prefix(before, shown.promised)
+        last[shown.segment] = shown.promised
     return erased
 
 
-def first_shown(spoken: Sequence[Spoken], history: Sequence[Shown], lang: str) -> list[float]:
+def most_words(history: Iterable[Shown]) -> tuple[int, int]:
+    """Words of finals, and words that were ever on screen: of each segment its longest text."""
+    longest: dict[int, int] = {}
+    final = 0
+    for shown in history:
+        words = len([word for word in shown.text.split() if plain(word)])
+        longest[shown.segment] = max(longest.get(shown.segment, 0), words)
+        final += words if shown.final else 0
+    return final, sum(longest.values())
+
+
+def plain(word: str) -> str:
+    """A word as it is compared: folded, letters and digits only."""
+    folded = unicodedata.normalize("NFKC", word).casefold()
+    return "".join(letter for letter in folded if letter.isalnum())
+
+
+def shown_after(
+    spoken: Sequence[Spoken], history: Sequence[Shown], *, promised: bool = False
+) -> list[float]:
     """For each word that was recognised: seconds from its end to when it was first on screen.
 
-    The screen is all segments' texts in order. A spoken word counts as shown once a caption has it
-    at its place in the alignment of that caption with everything spoken; words never recognised
-    don't count (they are the word error rate's business).
+    With ``promised``, to when it was first in text that will not change. The screen is the texts
+    of all segments in order. A spoken word counts as shown once a text has it at its place in the
+    alignment with what had been spoken by then; words never recognised don't count (they are the
+    word error rate's business).
     """
-    reference = [normalize(item.word, lang).replace(" ", "") for item in spoken]
+    reference = [plain(item.word) for item in spoken]
+    ends = [item.end for item in spoken]
     waits: dict[int, float] = {}
     screen: dict[int, list[str]] = {}
+    done: set[int] = set()
+    anchor = 0  # words before it belong to segments that are over
     for shown in history:
-        screen[shown.segment] = normalize(shown.text, lang).split()
+        text = shown.promised if promised else shown.text
+        screen[shown.segment] = [word for word in map(plain, text.split()) if word]
         words = [word for number in sorted(screen) for word in screen[number]]
-        for index in matched(reference, words):
-            # A word can't be known before it was said: an earlier hit is a chance hit.
-            waits.setdefault(index, max(0.0, shown.time - spoken[index].end))
+        reach = bisect_right(ends, shown.time + _SLACK)
+        pairs = aligned(reference[anchor:reach], words)
+        for index, _ in pairs:
+            waits.setdefault(anchor + index, max(0.0, shown.time - ends[anchor + index]))
+        if shown.final:
+            done.add(shown.segment)
+        over, base = 0, anchor
+        while screen and (first := min(screen)) in done:
+            over += len(screen.pop(first))
+            anchor = max([anchor, *(base + i + 1 for i, j in pairs if j < over)])
     return [waits[index] for index in sorted(waits)]
 
 
-def matched(reference: Sequence[str], words: Sequence[str]) -> list[int]:
-    """Which words of the reference some words tell, by a longest common subsequence from the left.
-
-    Only the part of the reference up to somewhat beyond as many words as were told is looked at:
-    what comes much later has not been said yet.
-    """
-    reach = min(len(reference), len(words) + 5)
-    table = [[0] * (len(words) + 1) for _ in range(reach + 1)]
-    for i in range(reach - 1, -1, -1):
-        for j in range(len(words) - 1, -1, -1):
-            if reference[i] == words[j]:
-                table[i][j] = table[i + 1][j + 1] + 1
-            else:
-                table[i][j] = max(table[i + 1][j], table[i][j + 1])
-    found: list[int] = []
+def aligned(reference: Sequence[str], words: Sequence[str]) -> list[tuple[int, int]]:
+    """A longest common subsequence, as pairs of indices, leftmost where there are several."""
+    rows, columns = len(reference), len(words)
+    table = [[0] * (columns + 1) for _ in range(rows + 1)]
+    for i in range(rows - 1, -1, -1):
+        row, below = table[i], table[i + 1]
+        for j in range(columns - 1, -1, -1):
+            same = reference[i] == words[j]
+            row[j] = below[j + 1] + 1 if same else max(below[j], row[j + 1])
+    pairs: list[tuple[int, int]] = []
     i = j = 0
-    while i < reach and j < len(words):
+    while i < rows and j < columns:
         if reference[i] == words[j]:
-            found.append(i)
+            pairs.append((i, j))
             i, j = i + 1, j + 1
-        elif table[i + 1][j] >= table[i][j + 1]:
+        elif table[i + 1][j] > table[i][j + 1]:
             i += 1
         else:
             j += 1
-    return found
+    return pairs
 
 
-def quantile(values: Sequence[float], q: float) -> float:
-    """The nearest-rank quantile; nan of nothing."""
+def quantile(values: Sequence[float], q: float) -> float | None:
+    """The quantile (0…1) by nearest rank; None of nothing."""
     if not values:
-        return float("nan")
+        return None
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)]

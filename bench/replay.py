@@ -7,6 +7,8 @@ figures are those of an otherwise idle server.
 
 Calls are made one at a time and workers have one thread, so the processor time of this process is
 what a call takes on an idle core; unlike the time on the wall it doesn't depend on neighbours.
+Voice activity (0.2 ms a window), the network and the event loop count as nothing, and a sender is
+never held back; ``bench/live.py`` checks on the real server that this is near enough.
 """
 
 from __future__ import annotations
@@ -14,21 +16,21 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from inference.batching import BatchQueue, Ticket
+from inference.batching import BatchQueue, Ticket, one_per_segment, one_per_session
 from streaming import wire
-from streaming.actions import Action, Cancel, Close, Decode, Detect, Emit, Recognize, Translate
+from streaming.actions import Action, Cancel, Close, Detect, Emit, Recognize, Translate
 from streaming.driver import Models
-from streaming.errors import SurtitleError
+from streaming.errors import Overloaded, Superseded, SurtitleError
 from streaming.ports import LanguageCatalogue
 from streaming.session import SessionConfig, StreamSession
-from streaming.types import SAMPLE_RATE, Audio, RecognitionJob, TranslationJob
+from streaming.types import SAMPLE_RATE, Audio, Priority, RecognitionJob, TranslationJob
 
 FRAME = 640
 """Samples in a frame of the client: 40 ms."""
@@ -42,14 +44,41 @@ class Timed:
     event: wire.Event
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One model call. Times are in seconds of speech."""
+
+    kind: str
+    """``transcribe`` or ``translate``, as asked of the recogniser; ``text`` of the translator."""
+    segment: int
+    revision: int
+    priority: Priority
+    audio_seconds: float
+    asked: float
+    began: float
+    done: float
+    encode: float
+    """How much of ``done - began`` the recogniser's encoder took."""
+
+
 @dataclass(slots=True)
 class Replay:
     """What came of one stream."""
 
     events: list[Timed] = field(default_factory=list)
-    recognitions: int = 0
-    recognition_seconds: float = 0.0
-    translations: int = 0
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def recognitions(self) -> int:
+        return sum(call.kind != "text" for call in self.calls)
+
+    @property
+    def recognition_seconds(self) -> float:
+        return sum(call.done - call.began for call in self.calls if call.kind != "text")
+
+    @property
+    def translations(self) -> int:
+        return sum(call.kind == "text" for call in self.calls)
 
 
 @dataclass(slots=True)
@@ -58,11 +87,35 @@ class _Pool:
 
     free: int
     queue: BatchQueue[Any]
-    tickets: list[Ticket[Any]] = field(default_factory=list)
+    tickets: dict[Ticket[Any], None] = field(default_factory=dict)
+    """Those that wait or run, oldest first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Done:
+    """A call has ended."""
+
+    ticket: Ticket[Any]
+    result: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Again:
+    """A job for which there was no room is asked for again."""
+
+    job: Any
+
+
+def _one_per_line(job: Any) -> Hashable:
+    """What the translator replaces: an older interim of the same segment and target."""
+    return job.session, job.segment, job.target
 
 
 class Simulation:
-    """One stream. ``workers`` are those of the recogniser; the translator has one."""
+    """One stream. ``workers`` are those of the recogniser, ``translators`` of the translator.
+
+    ``clock`` tells how long a call takes; ``encoder`` the seconds spent in the encoder so far.
+    """
 
     def __init__(
         self,
@@ -71,15 +124,26 @@ class Simulation:
         *,
         config: SessionConfig | None = None,
         workers: int = 2,
+        translators: int = 1,
         clock: Callable[[], float] = time.process_time,
+        encoder: Callable[[], float] = float,
     ) -> None:
         self._models = models
         self._clock = clock
+        self._encoder = encoder
         self._session = StreamSession("replay", languages=languages, model="", config=config)
+        speech: BatchQueue[Any] = BatchQueue(
+            group=id, supersede_key=one_per_segment, lane=one_per_session
+        )
+        text: BatchQueue[Any] = BatchQueue(
+            group=id, supersede_key=_one_per_line, lane=_one_per_line
+        )
         self._pools = {
-            RecognitionJob: _Pool(workers, BatchQueue(group=id)),
-            TranslationJob: _Pool(1, BatchQueue(group=id)),
+            RecognitionJob: _Pool(workers, speech),
+            TranslationJob: _Pool(translators, text),
         }
+        self._unwanted: set[Ticket[Any]] = set()
+        """Cancelled while running: their results go nowhere."""
         self._voice = models.detector.open()
         self._now = 0.0
         self._pending: list[tuple[float, int, Any]] = []
@@ -105,30 +169,35 @@ class Simulation:
         heapq.heappush(self._pending, (at, next(self._order), happening))
 
     async def _happen(self, happening: Any) -> None:
-        session = self._session
         match happening:
             case bytes():
-                session.receive_binary(happening)
+                self._session.receive_binary(happening)
             case str():
-                session.receive_text('{"type": "stop"}')
-            case (RecognitionJob() as job, ticket, result):
-                self._release(job, ticket)
-                if isinstance(result, SurtitleError):
-                    session.receive_recognition_failure(job, result)
+                self._session.receive_text('{"type": "stop"}')
+            case _Again(job=job):
+                self._put(job)
+            case _Done(ticket=ticket, result=result):
+                pool = self._pools[type(ticket.job)]
+                pool.free += 1
+                pool.queue.done(ticket)
+                del pool.tickets[ticket]
+                if ticket in self._unwanted:
+                    self._unwanted.remove(ticket)
                 else:
-                    session.receive_hypothesis(job, result)
-            case (TranslationJob() as job, ticket, result):
-                self._release(job, ticket)
-                if isinstance(result, SurtitleError):
-                    session.receive_translation_failure(job, result)
-                else:
-                    session.receive_translation(job, result)
+                    self._deliver(ticket.job, result)
         await self._perform()
 
-    def _release(self, job: Any, ticket: Ticket[Any]) -> None:
-        pool = self._pools[type(job)]
-        pool.free += 1
-        pool.queue.done(ticket)
+    def _deliver(self, job: Any, result: Any) -> None:
+        session = self._session
+        match job, result:
+            case RecognitionJob(), SurtitleError():
+                session.receive_recognition_failure(job, result)
+            case RecognitionJob(), _:
+                session.receive_hypothesis(job, result)
+            case TranslationJob(), SurtitleError():
+                session.receive_translation_failure(job, result)
+            case TranslationJob(), _:
+                session.receive_translation(job, result)
 
     async def _perform(self) -> None:
         while actions := self._session.actions():
@@ -150,22 +219,41 @@ class Simulation:
             case Translate(job=translation):
                 self._put(translation)
             case Cancel(segment=segment, below=below):
-                pool = self._pools[RecognitionJob]
-                for ticket in pool.tickets:
-                    job = ticket.job
-                    wanted = job.revision >= below or job.task == "translate"
-                    if job.segment == segment and not wanted:
-                        pool.queue.cancel(ticket)
-            case Close() | Decode():
+                self._cancel(segment, below)
+            case Close():
                 pass
+            case _:
+                raise NotImplementedError(f"{type(action).__name__} is not simulated")
 
     def _put(self, job: Any) -> None:
         pool = self._pools[type(job)]
-        pool.tickets.append(pool.queue.put(job, self._now).ticket)
+        try:
+            ticket, displaced = pool.queue.put(job, self._now)
+        except Overloaded as error:
+            # As the driver does: what must not be lost is asked for again.
+            if job.priority is Priority.FINAL:
+                self._later(self._now + (error.retry_after or 0.25), _Again(job))
+            else:
+                self._deliver(job, error)
+            return
+        pool.tickets[ticket] = None
+        if displaced is not None:
+            del pool.tickets[displaced]
+            self._deliver(displaced.job, Superseded("a newer request took its place"))
+
+    def _cancel(self, segment: int, below: int) -> None:
+        pool = self._pools[RecognitionJob]
+        for ticket in list(pool.tickets):
+            job = ticket.job
+            if job.segment == segment and job.revision < below and job.task == "transcribe":
+                if pool.queue.cancel(ticket):
+                    del pool.tickets[ticket]
+                else:
+                    self._unwanted.add(ticket)
 
     async def _work(self, ticket: Ticket[Any]) -> None:
         job = ticket.job
-        began = self._clock()
+        began, encoded = self._clock(), self._encoder()
         try:
             if isinstance(job, RecognitionJob):
                 result: Any = await self._models.recognizer.recognize(job)
@@ -173,13 +261,22 @@ class Simulation:
                 result = await self._models.translator.translate(job)
         except SurtitleError as error:
             result = error
-        took = self._clock() - began
-        if isinstance(job, RecognitionJob):
-            self._replay.recognitions += 1
-            self._replay.recognition_seconds += took
-        else:
-            self._replay.translations += 1
-        self._later(self._now + took, (job, ticket, result))
+        done = self._now + self._clock() - began
+        speech = isinstance(job, RecognitionJob)
+        self._replay.calls.append(
+            Call(
+                kind=job.task if speech else "text",
+                segment=job.segment,
+                revision=job.revision,
+                priority=job.priority,
+                audio_seconds=len(job.audio) / SAMPLE_RATE if speech else 0.0,
+                asked=ticket.queued_at,
+                began=self._now,
+                done=done,
+                encode=self._encoder() - encoded,
+            )
+        )
+        self._later(done, _Done(ticket, result))
 
 
 def _frames(audio: Audio) -> Iterator[tuple[float, bytes]]:

@@ -10,10 +10,7 @@ that other load on the machine does not count.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,13 +18,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.corpus import Clip, default_manifest, error_rate, read_manifest, utterances
+from bench.machine import EncoderMeter, machine
 from inference.decoding import BUCKETS, FLOOR, FULL, MARGIN, bucket_for
 from inference.models import ModelStore
-from inference.whisper import WhisperRecognizer, physical_cores
+from inference.whisper import WhisperRecognizer
 from inference.whisper_engine import Row, WhisperEngine
+from streaming.errors import SurtitleError
 from streaming.types import SAMPLE_RATE, Audio, Priority, RecognitionJob
 
 LANGUAGE = "en"
@@ -46,26 +43,12 @@ class Outcome:
     texts: list[str] = field(default_factory=list, repr=False)
 
 
-class Meter:
-    """Counts what an engine's encoder is given, and the processor time it takes."""
-
-    def __init__(self, engine: WhisperEngine) -> None:
-        self.frames = 0
-        self.seconds = 0.0
-        self._encode = engine._encode  # noqa: SLF001 - measured where it happens
-        engine._encode = self  # type: ignore[method-assign]  # noqa: SLF001 - same
-
-    def __call__(self, mels: Sequence[Any]) -> Any:
-        self.frames += sum(mel.shape[1] for mel in mels)
-        before = time.process_time()
-        encoded = self._encode(mels)
-        np.array(encoded)  # waits for a result that is still being computed
-        self.seconds += time.process_time() - before
-        return encoded
-
-
 def measure(
-    name: str, engine: WhisperEngine, meter: Meter, clips: Sequence[tuple[Clip, Audio]], full: bool
+    name: str,
+    engine: WhisperEngine,
+    meter: EncoderMeter,
+    clips: Sequence[tuple[Clip, Audio]],
+    full: bool,
 ) -> Outcome:
     """Decode all clips one by one."""
     meter.frames, meter.seconds = 0, 0.0
@@ -75,6 +58,8 @@ def measure(
         job = RecognitionJob(clip.id, 1, 1, audio, Priority.FINAL, language=LANGUAGE)
         bucket = FULL if full else bucket_for(len(audio), job.priority)
         (heard,) = engine.run([Row(job, bucket)])
+        if isinstance(heard, SurtitleError):
+            raise heard
         outcome.texts.append(heard.text)
         outcome.redone += heard.redone
     outcome.total_seconds = round(time.process_time() - before, 1)
@@ -83,25 +68,6 @@ def measure(
     references = [clip.text or "" for clip, _ in clips]
     outcome.wer = round(error_rate(references, outcome.texts, LANGUAGE), 2)
     return outcome
-
-
-def machine() -> dict[str, Any]:
-    """What it ran on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    versions = {
-        name: importlib.metadata.version(name) for name in ("ctranslate2", "faster-whisper")
-    }
-    return {
-        "cpu": model,
-        "cores": physical_cores(),
-        "logical": os.cpu_count(),
-        "python": platform.python_version(),
-        **versions,
-    }
 
 
 def table(report: dict[str, Any]) -> str:
@@ -150,7 +116,7 @@ def main() -> None:
         recognizer = WhisperRecognizer.load(path, name=arguments.model, device="cpu", replicas=1)
     engine = recognizer._engine  # noqa: SLF001 - without the queue, to measure rows one by one
     recognizer.warm_up()
-    meter = Meter(engine)
+    meter = EncoderMeter(engine)
     outcomes = [
         measure("30 s", engine, meter, clips, full=True),
         measure("short, suspicious redone", engine, meter, clips, full=False),

@@ -76,6 +76,7 @@ class BergamotEngine:
     name = "bergamot"
     max_chars = 400
     max_batch = 1  # the engine takes one sentence at a time
+    steerable = False
 
     def __init__(self, *, replicas: int = 2) -> None:
         self.replicas = replicas

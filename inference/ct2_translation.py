@@ -19,6 +19,10 @@ _MAX_TOKENS: Final = 384
 
 _MAX_OUTPUT: Final = 500
 
+_BIAS: Final = 0.25
+"""How much a prefix counts against the model (β in Arivazhagan et al. 2020, arXiv 1912.03393): at
+each token the model has its way where it is surer than by β/(1−β), a third."""
+
 _SPECIAL: Final = frozenset({"<s>", "</s>", "<pad>", "<mask>"})
 
 
@@ -60,6 +64,8 @@ class CTranslate2Engine:
         self.version = f"{self.name}-{stat.st_size}-{stat.st_mtime_ns}-b{beam_size}"
         self.pairs = self._layout.pairs
         self.max_batch = max_batch
+        # A bias can't be told from a language token that must come first: both are the prefix.
+        self.steerable = not any(self._layout.target_prefix(target) for _, target in self.pairs)
         indexes = [device_index] if isinstance(device_index, int) else list(device_index)
         self.replicas = replicas * len(indexes)
         self._directory = directory
@@ -91,7 +97,7 @@ class CTranslate2Engine:
                 self._target = sentencepiece.SentencePieceProcessor(str(self._layout.target_spm))
                 translator = ctranslate2.Translator(str(self._directory), **self._options)
                 source, target = min(self.pairs)
-                self._run(translator, [self._encode(Sentence("1", source, target))], [target])
+                self._run(translator, [Sentence("1", source, target)])
             except Exception as error:
                 raise ModelUnavailable(f"The model {self.name} can't be loaded.") from error
             self._translator = translator
@@ -108,9 +114,14 @@ class CTranslate2Engine:
         flat = [part for row in parts for part in row]
         if not flat:
             return []
-        sources = [self._encode(part) for part in flat]
-        outputs = iter(self._run(self._translator, sources, [part.target for part in flat]))
-        return [" ".join(self._decode(next(outputs)) for _ in row) for row in parts]
+        outputs: dict[int, str] = {}
+        for biased in (False, True):  # they can't share a call
+            rows = [number for number, part in enumerate(flat) if bool(part.prefix) is biased]
+            if rows:
+                tokens = self._run(self._translator, [flat[row] for row in rows], biased=biased)
+                outputs |= zip(rows, map(self._decode, tokens), strict=True)
+        done = iter(range(len(flat)))
+        return [" ".join(outputs[next(done)] for _ in row) for row in parts]
 
     def close(self) -> None:
         """Free the model; a later ``translate`` loads it again."""
@@ -122,7 +133,9 @@ class CTranslate2Engine:
         if len(sentence.text) < 2 or len(self._encode(sentence)) <= _MAX_TOKENS:  # noqa: PLR2004 - a single character can't be cut
             return [sentence]
         halves = [piece for piece, _ in cut(sentence.text, (len(sentence.text) + 1) // 2)]
-        return [part for half in halves for part in self._fit(sentence._replace(text=half))]
+        return [
+            part for half in halves for part in self._fit(sentence._replace(text=half, prefix=""))
+        ]
 
     def _encode(self, sentence: Sentence) -> list[str]:
         pieces = self._source.encode(
@@ -135,26 +148,38 @@ class CTranslate2Engine:
         text = [token for token in tokens if token not in self._not_text]
         return str(self._target.decode(text)).replace("\u2581", " ").strip()
 
+    def _prefix(self, sentence: Sentence) -> list[str]:
+        """The tokens a translation has to begin with, or should."""
+        if self.steerable and sentence.prefix:
+            return list(self._target.encode(sentence.prefix, out_type=str))
+        return self._layout.target_prefix(sentence.target)
+
     def _run(
-        self, translator: Any, sources: Sequence[Sequence[str]], targets: Sequence[str]
+        self, translator: Any, sentences: Sequence[Sentence], *, biased: bool = False
     ) -> list[list[str]]:
-        """The output tokens, without prefix and end."""
-        prefixes = [self._layout.target_prefix(target) for target in targets]
+        """The output tokens, without a forced prefix and the end.
+
+        ``biased``: each sentence has a prefix of its own, which is only favoured.
+        """
+        sources = [self._encode(sentence) for sentence in sentences]
+        prefixes = [self._prefix(sentence) for sentence in sentences]
+        # CTranslate2 counts a prefix that it forces.
+        forced = [0 if biased else len(prefix) for prefix in prefixes]
         limits = [min(_MAX_OUTPUT, 20 + 2 * len(source)) for source in sources]
         results = translator.translate_batch(
             sources,
             target_prefix=prefixes if any(prefixes) else None,
+            prefix_bias_beta=_BIAS if biased else 0,
             max_batch_size=self._max_batch_tokens,
             batch_type="tokens",
             beam_size=self._beam_size,
-            # CTranslate2 counts the prefix.
-            min_decoding_length=1 + max(map(len, prefixes)),
-            max_decoding_length=max(limits) + max(map(len, prefixes)),
+            min_decoding_length=1 + max(forced),
+            max_decoding_length=max(limits) + max(forced),
             disable_unk=True,
             max_input_length=0,
         )
         # A sentence's own limit, so that what it is batched with makes no difference.
         return [
-            result.hypotheses[0][len(prefix) :][:limit]
-            for result, prefix, limit in zip(results, prefixes, limits, strict=True)
+            result.hypotheses[0][skipped:][:limit]
+            for result, skipped, limit in zip(results, forced, limits, strict=True)
         ]

@@ -7,11 +7,16 @@ from typing import NamedTuple, Protocol
 
 
 class Sentence(NamedTuple):
-    """One sentence without surrounding whitespace, and where it goes."""
+    """One sentence without surrounding whitespace, and where it goes.
+
+    ``prefix`` is what its translation had better begin with: what was shown when less of the
+    sentence was known. Only steerable engines are given one.
+    """
 
     text: str
     source: str
     target: str
+    prefix: str = ""
 
 
 class TextEngine(Protocol):
@@ -47,6 +52,11 @@ class TextEngine(Protocol):
     @property
     def max_batch(self) -> int:
         """How many jobs are worth running together; 1 where a batch is a loop."""
+        ...
+
+    @property
+    def steerable(self) -> bool:
+        """Whether a sentence's ``prefix`` is heeded."""
         ...
 
     def load(self) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 import langcodes
 from langcodes.tag_parser import LanguageTagError
 
+from inference.sentences import sentences
 from streaming.errors import UnknownLanguage
 from streaming.types import Language, Route
 
@@ -141,6 +142,10 @@ class Languages:
             return Route(source, target, "identity", "identity")
         route = self._text_route(start, end)
         return route and Route(source, target, route.kind, route.engine)
+
+    def sentences(self, text: str, language: str) -> list[str]:
+        """See :func:`inference.sentences.sentences`."""
+        return sentences(text, language)
 
     def listing(self) -> tuple[Language, ...]:
         """Every language that can be spoken or translated from, by name. A language's routes

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import sentencex  # type: ignore[import-untyped]  # it publishes no types
+import sentencex
 
 _UNSPACED: Final = frozenset({"zh", "ja", "yue", "th", "lo", "km", "my", "bo", "dz", "wuu"})
 """Languages that write no space between sentences."""
@@ -49,8 +49,8 @@ def split(text: str, language: str, limit: int) -> Split:
     else anywhere.
     """
     gaps = [""]
-    sentences: list[str] = []
-    for raw in _pieces(text, language):
+    found: list[str] = []
+    for raw in sentences(text, language):
         core = raw.strip()
         if not any(map(str.isalpha, core)):
             gaps[-1] += raw
@@ -59,10 +59,10 @@ def split(text: str, language: str, limit: int) -> Split:
         gaps[-1] += raw[:start]
         cuts = list(cut(core, limit))
         for piece, gap in cuts:
-            sentences.append(piece)
+            found.append(piece)
             gaps.append(gap)
         gaps[-1] += raw[start + len(core) :]
-    return Split(tuple(gaps), tuple(sentences))
+    return Split(tuple(gaps), tuple(found))
 
 
 def cut(text: str, limit: int) -> Iterator[tuple[str, str]]:
@@ -94,14 +94,14 @@ def _boundary(text: str, limit: int) -> int:
     return end
 
 
-def _pieces(text: str, language: str) -> Iterator[str]:
-    """Sentences with their whitespace; joined they are the text."""
+def sentences(text: str, language: str) -> list[str]:
+    """Sentences with their white space; joined they are the text."""
+    found: list[str] = []
     for number, line in enumerate(_LINE_BREAKS.split(text)):
         if number % 2 or not line.strip():
-            yield line
+            found.append(line)
             continue
-        found = [str(piece) for piece in sentencex.segment(language.partition("-")[0], line)]
-        if "".join(found) == line:
-            yield from found
-        else:  # never lose a character to a segmenter
-            yield line
+        pieces = [str(piece) for piece in sentencex.segment(language.partition("-")[0], line)]
+        # Never lose a character to a segmenter.
+        found += pieces if "".join(pieces) == line else [line]
+    return found

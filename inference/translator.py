@@ -240,14 +240,19 @@ class TextTranslator:
             if long
             else split(text, source, engine.max_chars)
         )
-        wanted = [Sentence(sentence, source, target) for sentence in parts.sentences]
+        # What was shown is in the last hop's language; of several sentences nobody knows whose.
+        last = target == (canonical(job.target) or job.target)
+        steered = engine.steerable and last and len(parts.sentences) == 1
+        prefix = job.prefix if steered else ""
+        wanted = [Sentence(sentence, source, target, prefix) for sentence in parts.sentences]
         known = {one: self._memory.get(engine.version, one) for one in dict.fromkeys(wanted)}
         missing = [one for one, found in known.items() if found is None]
         for chunk, done in zip(
             _chunks(missing), await self._run(job, engine, missing, number), strict=True
         ):
             for one, translated in zip(chunk, done, strict=True):
-                self._memory.put(engine.version, one, translated)
+                if not one.prefix:  # nobody will ask for the same once more
+                    self._memory.put(engine.version, one, translated)
                 known[one] = translated
         return parts.join([known[one] or "" for one in wanted], target)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import ctranslate2
-import psutil  # type: ignore[import-untyped]  # no stubs are locked
+import psutil
 
 from inference.batching import BatchQueue
 from inference.decoding import BUCKETS, bucket_for
@@ -145,8 +145,8 @@ class WhisperRecognizer:
         return self._dispatcher.stats
 
     def warm_up(self) -> None:
-        """Run every encoder length once. Blocking: call it in a thread, before traffic."""
-        for bucket in BUCKETS:
+        """Run the shortest and the longest context once. Blocking: call it in a thread."""
+        for bucket in (BUCKETS[0], BUCKETS[-1]):
             self._engine.warm(bucket)
 
     def start(self) -> None:

@@ -33,6 +33,7 @@ from inference.decoding import (
     token_cap,
 )
 from inference.whisper_tokens import WhisperTokens
+from streaming.errors import RecognitionFailed, SurtitleError
 from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob, Task, Word
 
 Mel = NDArray[np.float32]
@@ -134,13 +135,22 @@ class WhisperEngine:
         self._beam_size = beam_size
         self._extract: Callable[..., Mel] = FeatureExtractor(feature_size=model.n_mels)
 
-    def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis]:
+    def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         """Recognise rows of one group, in order."""
         works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
+        if not rows[0].final:
+            # The next partial is on its way: better none than a wrong one, or a slow one.
+            return [self._believed(work) for work in works]
         self._redo(works)
         words = self._align([work for work in works if work.row.job.words])
         return [self._hypothesis(work, words.get(id(work))) for work in works]
+
+    def _believed(self, work: _Work) -> Hypothesis | SurtitleError:
+        doubt = work.doubt(FULL_LIMITS)
+        if doubt is not None:
+            return RecognitionFailed(f"this partial is not to be believed: {doubt}")
+        return self._hypothesis(work, None)
 
     def warm(self, bucket: int) -> None:
         """Run one decode of an encoder length, so that its kernels and buffers are ready."""
@@ -237,11 +247,11 @@ class WhisperEngine:
         )
 
     def _redo(self, works: Sequence[_Work]) -> None:
-        """Decode suspicious rows again with all 30 s of context, and finals then by sampling.
+        """Decode suspicious rows again with all 30 s of context, and then by sampling.
 
         Languages, too, are told apart better with full context.
         """
-        unsure = {id(work) for work in works if work.row.final and work.unsure_of_language}
+        unsure = {id(work) for work in works if work.unsure_of_language}
         doubted = [work for work in works if id(work) in unsure or work.doubt(SHORT_LIMITS)]
         short = [work for work in doubted if work.row.bucket < FULL]
         if short:
@@ -256,7 +266,7 @@ class WhisperEngine:
                     work.decoded, work.encoded = answer, encoded
                     work.consider(*again)
         for work in doubted:
-            if work.row.final and work.doubt(FULL_LIMITS):
+            if work.doubt(FULL_LIMITS):
                 self._fall_back(work)
 
     def _fall_back(self, work: _Work) -> None:

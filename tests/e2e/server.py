@@ -65,7 +65,7 @@ def serving(folder: Path, **variables: str) -> Iterator[Server]:
         "HF_HUB_OFFLINE": "1",
         **variables,
     }
-    command = [Path(sys.executable).with_name("surtitle"), "serve"]
+    command = [str(Path(sys.executable).with_name("surtitle")), "serve"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=out, stderr=subprocess.STDOUT

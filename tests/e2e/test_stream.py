@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def fox() -> Clip:
     return next(clip for clip in audioeval_clips("en") if "fox" in clip.id)
 
 
-async def stream_all(server: Server, clips: list[Clip], **start: object) -> list[Session]:
+async def stream_all(server: Server, clips: list[Clip], **start: Any) -> list[Session]:
     gate = asyncio.Semaphore(CONCURRENT)
 
     async def one(clip: Clip) -> Session:

@@ -168,7 +168,7 @@ async def test_a_displaced_partial_is_told(make: Make) -> None:
 
 async def test_a_partial_waits_for_the_running_one_of_its_session(make: Make) -> None:
     first, second = Shouter(gated=True), Shouter(gated=True)
-    dispatcher = make(first, second)
+    dispatcher = make(first, second, max_batch=1)
     dispatcher.start()
     jobs = [Job(f"p{n}", revision=n, segment=n, priority=Priority.PARTIAL) for n in (1, 2)]
     tasks = await submitted(dispatcher, *jobs)

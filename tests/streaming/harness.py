@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from inference.fakes import Tones, silence, speech_probability
+from inference.sentences import sentences
 from streaming import wire
 from streaming.actions import Action, Cancel, Close, Decode, Detect, Emit, Recognize, Translate
 from streaming.errors import UnknownLanguage
@@ -54,6 +55,9 @@ class FakeLanguages:
 
     def text_route(self, source: str, target: str) -> Route | None:
         return self.speech_route(source, target)
+
+    def sentences(self, text: str, language: str) -> list[str]:
+        return sentences(text, language)
 
     def listing(self) -> tuple[Language, ...]:
         return ()

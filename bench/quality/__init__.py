@@ -1,0 +1,1 @@
+"""Captions as a viewer gets them: how soon, how steady, how right. See ``__main__``."""
