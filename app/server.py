@@ -135,7 +135,9 @@ def server_config(settings: Settings, app: ASGIApp | None = None) -> uvicorn.Con
         ws_max_size=WS_MAX_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,
-        ws_ping_timeout=_PING_SECONDS,
+        # The pong of a client that is held back waits behind its audio: no answer means nothing.
+        # Who is gone is found by the idle timeout and by writes that fail.
+        ws_ping_timeout=None,
         lifespan="on",
         log_config=None,
         access_log=False,

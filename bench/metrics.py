@@ -38,10 +38,11 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A word and when it was over, in seconds."""
+    """A word and when it was said, in seconds."""
 
     word: str
     end: float
+    start: float = 0.0
 
 
 def common_prefix(first: Sequence[str], second: Sequence[str]) -> int:

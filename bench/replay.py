@@ -154,7 +154,7 @@ class Simulation:
         """Play audio, then ``stop``; return when the session has ended."""
         self._session.receive_text(msgspec.json.encode({"type": "start", **start}))
         await self._perform()
-        for at, frame in _frames(audio):
+        for at, frame in frames(audio):
             self._later(at, frame)
         self._later(len(audio) / SAMPLE_RATE, "stop")
         while self._pending:
@@ -279,7 +279,7 @@ class Simulation:
         self._later(done, _Done(ticket, result))
 
 
-def _frames(audio: Audio) -> Iterator[tuple[float, bytes]]:
+def frames(audio: Audio) -> Iterator[tuple[float, bytes]]:
     """Frames of s16le and when the last sample of each was spoken."""
     data = np.round(np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes()
     for at in range(0, len(data), 2 * FRAME):

@@ -116,7 +116,7 @@ class CTranslate2Engine:
             return []
         outputs: dict[int, str] = {}
         for biased in (False, True):  # they can't share a call
-            rows = [number for number, part in enumerate(flat) if bool(part.prefix) is biased]
+            rows = [number for number, part in enumerate(flat) if self._biased(part) is biased]
             if rows:
                 tokens = self._run(self._translator, [flat[row] for row in rows], biased=biased)
                 outputs |= zip(rows, map(self._decode, tokens), strict=True)
@@ -148,9 +148,12 @@ class CTranslate2Engine:
         text = [token for token in tokens if token not in self._not_text]
         return str(self._target.decode(text)).replace("\u2581", " ").strip()
 
+    def _biased(self, sentence: Sentence) -> bool:
+        return self.steerable and bool(sentence.prefix)
+
     def _prefix(self, sentence: Sentence) -> list[str]:
         """The tokens a translation has to begin with, or should."""
-        if self.steerable and sentence.prefix:
+        if self._biased(sentence):
             return list(self._target.encode(sentence.prefix, out_type=str))
         return self._layout.target_prefix(sentence.target)
 

@@ -20,6 +20,7 @@ from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, s
 
 _ATTEMPTS: Final = 2
 _MIN_LANGUAGE_PROBABILITY: Final = 0.5
+_SENTENCE_ENDS: Final = tuple(".?!。？！؟।")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,6 +130,16 @@ class Captions:
         due = heard * 1000 >= self.options.partial_ms * SAMPLE_RATE
         if self.options.interim and more_speech and due:
             self._ask(segment, Priority.PARTIAL, None)
+
+    def ends_sentence(self, utterance: Utterance) -> bool | None:
+        """Whether a paused utterance reads like a whole sentence. None: not known yet."""
+        segment = self._segments[utterance.segment]
+        if segment.speculative is None:
+            return False
+        if segment.newest is None or segment.newest[0] < segment.speculative:
+            return None
+        text = segment.newest[1].text
+        return text.endswith(_SENTENCE_ENDS) and not text.endswith("...")
 
     def mark(self, marker: str | int | None) -> None:
         """Echo a marker after the finals of everything said before it."""

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MAX_BACKLOG: Final = 8
-"""Utterances that may wait for their finals before no more audio is read."""
+MAX_BEHIND: Final = 10.0
+"""Seconds of audio that may wait to be listened to before no more is read."""
 
 
 class Transport(Protocol):
@@ -133,7 +133,7 @@ class StreamDriver:
     async def _read(self) -> None:
         session = self.session
         while not session.ended:
-            while session.backlog >= MAX_BACKLOG:
+            while session.behind >= MAX_BEHIND:
                 self._progress.clear()
                 await self._progress.wait()
             try:

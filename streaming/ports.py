@@ -105,6 +105,10 @@ class LanguageCatalogue(Protocol):
         """The best way from text in ``source`` to text in ``target``, or None."""
         ...
 
+    def sentences(self, text: str, language: str) -> list[str]:
+        """A text's sentences with their white space: joined they are the text."""
+        ...
+
     def listing(self) -> tuple[Language, ...]:
         """Every language, with its targets and routes, sorted by name."""
         ...

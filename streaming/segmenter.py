@@ -35,8 +35,8 @@ class SegmenterConfig:
     tail_ms: int = 192
     """Audio kept from after the last speech. Also when a pause is reported: from here on the
     utterance's audio is what it will be if nobody speaks again."""
-    endpoint_ms: int = 500
-    """Silence that closes an utterance."""
+    endpoint_ms: int = 800
+    """Silence that closes an utterance at the latest."""
     max_ms: int = 20_000
     """Length at which an utterance is cut."""
     cut_search_ms: int = 8_000
@@ -159,6 +159,13 @@ class Segmenter:
         """Samples heard so far."""
         return self._position
 
+    @property
+    def silence_ms(self) -> int:
+        """Silence since the last speech of the utterance under way; 0 if there is none."""
+        if self._open is None:
+            return 0
+        return (self._open.end - self._open.speech_end) // WINDOW * WINDOW_MS
+
     def set_endpoint(self, milliseconds: int) -> None:
         """Change the silence that closes an utterance, from now on."""
         self._endpoint = self._windows(milliseconds)
@@ -171,6 +178,12 @@ class Segmenter:
                 self._continue(self._open, window, probability)
             else:
                 self._listen(window, probability)
+        return self._drain()
+
+    def end_pause(self) -> list[SegmenterEvent]:
+        """End the utterance under way, which has paused, without waiting for the endpoint."""
+        if self._open is not None and self._paused:
+            self._finish(self._open, self._tail_end(self._open))
         return self._drain()
 
     def close(self) -> list[SegmenterEvent]:

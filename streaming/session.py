@@ -5,7 +5,10 @@ Bytes and results go in through the ``receive_*`` methods; what is to be done co
 client's own samples. Every result carries ``(segment, revision)``; one that is late is ignored.
 
 What the client asked for in order takes effect in order: audio, ``finalize`` and ``stop`` wait in
-one inbox until the voice-activity results of all audio before them are in.
+one inbox until the voice-activity results of all audio before them are in. There, too, audio waits
+while something has to be known that decides how it is cut: the final of the utterance before, and
+whether a pause is the end of a sentence. So what a client gets does not depend on how fast it
+sends, and a live speaker is never waited for longer than one decode.
 """
 
 from __future__ import annotations
@@ -31,9 +34,11 @@ from streaming.errors import (
 )
 from streaming.pcm import CONTAINER_ENCODINGS, PcmDecoder, Windower
 from streaming.ports import LanguageCatalogue
-from streaming.segmenter import Segmenter, SegmenterConfig
+from streaming.segmenter import Segmenter, SegmenterConfig, SegmenterEvent
 from streaming.translations import Translations
 from streaming.types import (
+    SAMPLE_RATE,
+    WINDOW,
     Audio,
     Hypothesis,
     Probabilities,
@@ -54,6 +59,8 @@ class SessionConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     partial_ms: int = 480
     """New audio after which an open utterance is recognised again."""
+    sentence_ms: int = 352
+    """Silence that closes an utterance which reads like a whole sentence."""
     max_message_bytes: int = 1 << 20
     idle_timeout_seconds: float = 60.0
     """Enforced by the driver; here only to be told."""
@@ -61,9 +68,12 @@ class SessionConfig:
     """Protocol errors after which the client is told to go away."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Heard:
     windows: Windows
+    probabilities: Probabilities | None = None
+    done: int = 0
+    """Windows that were listened to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +147,13 @@ class StreamSession:
         return self._captions.finals
 
     @property
-    def backlog(self) -> int:
-        """Utterances that are over and wait for their finals.
+    def behind(self) -> float:
+        """Seconds of audio that wait to be listened to.
 
-        A driver reads no more audio while this is high: a sender faster than speech is held back.
+        A driver reads no more while this is high: a sender faster than speech is held back.
         """
-        return self._captions.backlog
+        windows = sum(len(h.windows) - h.done for h in self._inbox if isinstance(h, _Heard))
+        return windows * WINDOW / SAMPLE_RATE
 
     @property
     def unfinished_since(self) -> int | None:
@@ -225,13 +236,9 @@ class StreamSession:
 
     def receive_probabilities(self, probabilities: Probabilities) -> None:
         """Take the voice activity of the oldest ``Detect`` not yet answered."""
-        heard = self._inbox.popleft()
-        if not isinstance(heard, _Heard):
-            raise TypeError("an answer without a question")
-        for event in self._segmenter.push(heard.windows, probabilities):
-            self._captions.on_speech(event)
-        if self._segmenter.open is not None:
-            self._captions.on_progress(self._segmenter.open)
+        asked = (item for item in self._inbox if isinstance(item, _Heard))
+        heard = next(item for item in asked if item.probabilities is None)
+        heard.probabilities = probabilities
         self._advance()
 
     def receive_hypothesis(self, job: RecognitionJob, hypothesis: Hypothesis) -> None:
@@ -240,7 +247,7 @@ class StreamSession:
             self._translations.receive_spoken(job, hypothesis)
         else:
             self._captions.receive(job, hypothesis)
-        self._conclude()
+        self._advance()
 
     def receive_recognition_failure(self, job: RecognitionJob, error: SurtitleError) -> None:
         """Take that a job of ours failed."""
@@ -248,7 +255,7 @@ class StreamSession:
             self._translations.receive_spoken_failure(job, error)
         else:
             self._captions.receive_failure(job, error)
-        self._conclude()
+        self._advance()
 
     def receive_translation(self, job: TranslationJob, translation: Translation) -> None:
         """Take a translation of ours."""
@@ -352,17 +359,57 @@ class StreamSession:
         self._advance()
 
     def _advance(self) -> None:
-        """Carry out the commands whose audio has all been heard."""
-        while self._inbox and not isinstance(self._inbox[0], _Heard):
-            command = self._inbox.popleft()
-            for event in self._segmenter.close():
-                self._captions.on_speech(event)
-            match command:
-                case _Finalize(marker=marker):
-                    self._captions.mark(marker)
-                case _End():
-                    self._input_over = True
+        """Listen to what was heard, and carry out the commands whose turn has come."""
+        while self._inbox:
+            item = self._inbox[0]
+            if isinstance(item, _Heard):
+                if not self._listen(item):
+                    return
+            else:
+                if self._captions.backlog:
+                    return
+                self._carry_out(item)
+            self._inbox.popleft()
         self._conclude()
+
+    def _carry_out(self, command: _Finalize | _End) -> None:
+        self._tell(self._segmenter.close())
+        match command:
+            case _Finalize(marker=marker):
+                self._captions.mark(marker)
+            case _End():
+                self._input_over = True
+
+    def _listen(self, heard: _Heard) -> bool:
+        """Listen to windows, as far as is possible now; whether that was all of them."""
+        if heard.probabilities is None:
+            return False
+        while heard.done < len(heard.windows):
+            if not self._decided():
+                return False
+            now = slice(heard.done, heard.done + 1)
+            heard.done += 1
+            self._tell(self._segmenter.push(heard.windows[now], heard.probabilities[now]))
+        if self._segmenter.open is not None:
+            self._captions.on_progress(self._segmenter.open)
+        self._decided()
+        return True
+
+    def _decided(self) -> bool:
+        """Whether all is known that decides what the next window belongs to."""
+        if self._captions.backlog:
+            return False
+        utterance = self._segmenter.open
+        if utterance is None or self._segmenter.silence_ms < self.config.sentence_ms:
+            return True
+        whole = self._captions.ends_sentence(utterance)
+        if whole:
+            self._tell(self._segmenter.end_pause())
+        return whole is not None and not self._captions.backlog
+
+    def _tell(self, events: list[SegmenterEvent]) -> None:
+        for event in events:
+            self._captions.on_speech(event)
 
     # ------------------------------------------------------------ telling
 

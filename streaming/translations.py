@@ -1,17 +1,22 @@
 """The translations of one session: which are asked for, which are still to come.
 
-Finals of each segment are translated into every target; while a segment is open its stable text
-is translated again as it grows. Each (segment, target) applies results in the order of their
+While a segment is open, the sentences of its stable text are translated into every target, each
+once when it is complete, and the one still being spoken again as it grows. The final translation of
+a segment is these sentences' and the rest's. Each (segment, target) applies results by their
 revisions, and nothing after its final.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from streaming.actions import Action, Emit, Recognize, Translate
 from streaming.errors import SurtitleError
+from streaming.lines import Line, Request
 from streaming.ports import LanguageCatalogue
+from streaming.sentences import SourceText
+from streaming.steadying import Agreement, Steadier
 from streaming.types import (
     Audio,
     Hypothesis,
@@ -23,21 +28,6 @@ from streaming.types import (
 from streaming.wire import ErrorEvent, TranslationEvent, WarningEvent
 
 _ATTEMPTS = 2
-
-
-@dataclass(slots=True)
-class _Line:
-    """One segment in one target."""
-
-    revision: int = 0
-    shown: int = 0
-    source: str = ""
-    """The text last sent off."""
-    text: str = ""
-    """The translation last shown."""
-    final: int | None = None
-    """The revision that is the last word."""
-    attempts: int = 0
 
 
 @dataclass(slots=True)
@@ -57,37 +47,51 @@ class Translations:
     languages: LanguageCatalogue
     actions: list[Action]
     targets: tuple[str, ...] = ()
+    wait: int = 3
+    """Words of a sentence before its first interim translation (as in wait-k, arXiv 1810.08398).
+    Fewer are mostly translated to something else than they will mean."""
+    steadier: Callable[[], Steadier] = Agreement
+    """Makes what keeps the translation of one open sentence still."""
     characters: int = 0
     """Characters of final source text translated, once for each target."""
-    _lines: dict[tuple[int, str], _Line] = field(default_factory=dict)
+    _sources: dict[int, SourceText] = field(default_factory=dict)
+    """Open segments."""
+    _lines: dict[tuple[int, str], Line] = field(default_factory=dict)
     _spoken: dict[int, _Spoken] = field(default_factory=dict)
     _warned: set[tuple[str, str]] = field(default_factory=set)
 
     @property
     def pending(self) -> bool:
         """Whether a final translation is still to come."""
-        return bool(self._spoken) or any(line.final is not None for line in self._lines.values())
+        return bool(self._spoken) or any(line.due for line in self._lines.values())
 
     def interim(self, segment: int, language: str, stable: str, unstable: str) -> None:
         """Follow an open segment's caption."""
+        source = self._sources.get(segment) or SourceText(self.languages.sentences)
+        self._sources[segment] = source
+        source.follow(stable, language)
         for target in self.targets:
             route = self.languages.speech_route(language, target)
             if route is None or route.spoken:
                 continue
-            line = self._lines.setdefault((segment, target), _Line())
-            if route.kind == "identity":
-                self._show(segment, target, stable, unstable)
-            elif stable and stable != line.source:
-                line.revision += 1
-                line.source = stable
-                self._translate(segment, target, language, stable, line.revision, Priority.PARTIAL)
+            line = self._line(segment, target)
+            if route.kind != "identity":
+                self._ask(segment, line, line.follow(source.sentences, len(source.complete)))
+            elif line.mirror(stable, unstable):
+                self._show(segment, line)
 
     def final(self, segment: int, language: str, text: str, audio: Audio) -> None:
         """Translate a finished segment into every target."""
+        source = self._sources.pop(segment, None) or SourceText(self.languages.sentences)
+        # A target that was taken away while the segment was open has nothing more to come.
+        for key in [key for key in self._lines if key[0] == segment]:
+            if key[1] not in self.targets:
+                del self._lines[key]
+            elif not text:
+                self._finish(segment, self._lines[key], "")
         if not text:
-            for key in [key for key in self._lines if key[0] == segment]:
-                self._finish(*key, "")
             return
+        sentences = source.conclude(text, language)
         spoken: list[str] = []
         for target in self.targets:
             route = self.languages.speech_route(language, target)
@@ -96,44 +100,37 @@ class Translations:
                 self._warn(language, target)
                 continue
             self.characters += len(text)
-            line = self._lines.setdefault((segment, target), _Line())
-            line.revision += 1
-            line.final = line.revision
-            line.attempts = 1
-            line.source = text
+            line = self._line(segment, target)
             if route.kind == "identity":
-                self._finish(segment, target, text)
+                self._finish(segment, line, text)
             elif route.spoken:
+                line.due = True
                 spoken.append(target)
             else:
-                self._translate(segment, target, language, text, line.revision, Priority.FINAL)
+                self._ask(segment, line, line.conclude(sentences))
+                self._settle(segment, line)
         if spoken:
             self._spoken[segment] = _Spoken(spoken)
             self._recognize(segment, language, audio)
-        # A target that was taken away while the segment was open has nothing more to come.
-        for key in [key for key, line in self._lines.items() if key[0] == segment]:
-            if self._lines[key].final is None:
-                del self._lines[key]
 
     def receive(self, job: TranslationJob, result: Translation) -> None:
         line = self._lines.get((job.segment, job.target))
-        if line is None or job.revision <= line.shown:
+        if line is None:
             return
-        if job.revision == line.final:
-            self._finish(job.segment, job.target, result.text)
-        elif line.final is None:
-            line.shown = job.revision
-            self._show(job.segment, job.target, "", result.text)
+        self._ask(job.segment, line, line.take(job.revision, result.text))
+        if line.due:
+            self._settle(job.segment, line)
+        elif line.show():
+            self._show(job.segment, line)
 
     def receive_failure(self, job: TranslationJob, error: SurtitleError) -> None:
         line = self._lines.get((job.segment, job.target))
-        if line is None or job.revision != line.final:
+        if line is None:
             return
-        if error.retryable and line.attempts < _ATTEMPTS:
-            line.attempts += 1
+        if line.fail(job.revision, retryable=error.retryable):
             self.actions.append(Translate(job))
-            return
-        self._give_up(job.segment, job.target, error)
+        elif line.due and line.failed:
+            self._give_up(job.segment, job.target, error)
 
     def receive_spoken(self, job: RecognitionJob, hypothesis: Hypothesis) -> None:
         """Take English that the recogniser made of a segment's audio."""
@@ -141,13 +138,13 @@ class Translations:
         if spoken is None:
             return
         for target in spoken.targets:
+            line = self._lines[job.segment, target]
             if target == "en":
-                self._finish(job.segment, target, hypothesis.text)
+                self._finish(job.segment, line, hypothesis.text)
             else:
-                line = self._lines[job.segment, target]
-                self._translate(
-                    job.segment, target, "en", hypothesis.text, line.revision, Priority.FINAL
-                )
+                english = SourceText(self.languages.sentences).conclude(hypothesis.text, "en")
+                self._ask(job.segment, line, line.conclude(english))
+                self._settle(job.segment, line)
 
     def receive_spoken_failure(self, job: RecognitionJob, error: SurtitleError) -> None:
         spoken = self._spoken.get(job.segment)
@@ -163,26 +160,27 @@ class Translations:
 
     # ------------------------------------------------------------ inside
 
-    def _translate(
-        self,
-        segment: int,
-        target: str,
-        source: str,
-        text: str,
-        revision: int,
-        priority: Priority,
-    ) -> None:
-        job = TranslationJob(
-            session=self.session,
-            segment=segment,
-            revision=revision,
-            text=text,
-            source=source,
-            target=target,
-            priority=priority,
-            tenant=self.tenant,
-        )
-        self.actions.append(Translate(job))
+    def _line(self, segment: int, target: str) -> Line:
+        key = segment, target
+        if key not in self._lines:
+            self._lines[key] = Line(target, wait=self.wait, steadier=self.steadier)
+        return self._lines[key]
+
+    def _ask(self, segment: int, line: Line, requests: Iterable[Request]) -> None:
+        """Have sentences translated. A complete one is as urgent as a final: it is one."""
+        for request in requests:
+            job = TranslationJob(
+                session=self.session,
+                segment=segment,
+                revision=request.revision,
+                text=request.sentence.text,
+                source=request.sentence.language,
+                target=line.target,
+                priority=Priority.FINAL if request.complete else Priority.PARTIAL,
+                prefix=request.prefix,
+                tenant=self.tenant,
+            )
+            self.actions.append(Translate(job))
 
     def _recognize(self, segment: int, language: str, audio: Audio) -> None:
         job = RecognitionJob(
@@ -197,25 +195,28 @@ class Translations:
         )
         self.actions.append(Recognize(job))
 
-    def _show(self, segment: int, target: str, stable: str, unstable: str) -> None:
-        line = self._lines[segment, target]
-        text = stable + unstable
-        if text == line.text:
-            return
-        line.text = text
+    def _show(self, segment: int, line: Line) -> None:
         event = TranslationEvent(
             segment=segment,
-            target=target,
-            text=text,
+            target=line.target,
+            text=line.text,
             final=False,
-            stable=stable,
-            unstable=unstable,
+            stable=line.stable,
+            unstable=line.unstable,
         )
         self.actions.append(Emit(event))
 
-    def _finish(self, segment: int, target: str, text: str) -> None:
-        del self._lines[segment, target]
-        event = TranslationEvent(segment=segment, target=target, text=text, final=True)
+    def _settle(self, segment: int, line: Line) -> None:
+        """Finish a line whose final is due, if all of it is there."""
+        if line.finished:
+            self._finish(segment, line, None)
+
+    def _finish(self, segment: int, line: Line, text: str | None) -> None:
+        """Send the last word: the text, or all translations, behind what is stable."""
+        del self._lines[segment, line.target]
+        event = TranslationEvent(
+            segment=segment, target=line.target, text=line.final(text), final=True
+        )
         self.actions.append(Emit(event))
 
     def _give_up(self, segment: int, target: str, error: SurtitleError) -> None:

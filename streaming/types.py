@@ -116,6 +116,9 @@ class TranslationJob:
     target: str
     priority: Priority
     tenant: str = ""
+    prefix: str = ""
+    """The translation shown so far of a text that is still growing: a hint for engines that can
+    lean to it, so that what is shown changes less."""
 
 
 @dataclass(frozen=True, slots=True)

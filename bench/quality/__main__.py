@@ -4,16 +4,18 @@
         [--set key=value …] [--variant NAME --set key=value …]…
 
 Overrides before the first ``--variant`` hold for all; see :mod:`bench.quality.variants`.
+
+Translations are scored with two packages that have an environment of their own:
+
+    python -m venv TOOLS && TOOLS/bin/pip install simulstream==1.0.0 omnisteval==0.1.10 mweralign
+    python -m bench.quality --sets translation --tools TOOLS/bin
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import sys
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ import msgspec
 
 from bench.corpus import default_manifest, read_manifest
 from bench.machine import machine
-from bench.quality import worker
+from bench.quality.plots import plots
+from bench.quality.pool import replay
 from bench.quality.records import Record
-from bench.quality.report import tables
+from bench.quality.report import page
 from bench.quality.sets import SETS, items
-from bench.quality.summary import judged, summary
+from bench.quality.summary import Figures, judged, summary
+from bench.quality.translation import score, write
 from bench.quality.variants import Variant, check, describe, parse
 
 
@@ -41,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "surtitle-bench"
+    )
+    parser.add_argument(
+        "--tools", type=Path, help="bin folder with omnisteval and simulstream_score_latency"
     )
     parser.add_argument(
         "--variant", action="append", type=_named, dest="given", help="begins a variant"
@@ -60,50 +67,64 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(str(error))
 
     records = replay(variants, chosen, jobs=arguments.jobs, cache=arguments.cache)
+    by_variant = {
+        variant.name: [one for one in records if one.variant == variant.name]
+        for variant in variants
+    }
+    figures = {name: summary(group) for name, group in by_variant.items()}
+    for name, group in by_variant.items():
+        _score(name, group, figures[name], arguments.cache, arguments.tools)
     report = {
         "machine": machine(),
         "jobs": arguments.jobs,
         "limit": arguments.limit,
         "variants": {variant.name: describe(variant) for variant in variants},
-        "figures": {
-            variant.name: summary([one for one in records if one.variant == variant.name])
-            for variant in variants
-        },
+        "figures": figures,
+        "targets": {name: judged(rows) for name, rows in figures.items()},
     }
-    report["targets"] = {name: judged(rows) for name, rows in report["figures"].items()}
-    page = tables(report["figures"])
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{arguments.name}.json").write_bytes(
+    _publish(report, by_variant, arguments)
+
+
+def _score(
+    variant: str,
+    records: Sequence[Record],
+    rows: Sequence[Figures],
+    cache: Path,
+    tools: Path | None,
+) -> None:
+    """Write the translations' logs, and have them scored where the tools are at hand."""
+    for row in rows:
+        group = [one for one in records if one.translated and one.lang == row["lang"]]
+        if row["set"] != "translation" or not group:
+            continue
+        target = group[0].translated[0].target
+        folder = cache / "translation" / f"{variant}-{row['lang']}-{target}"
+        write({one.clip: one.translated[0] for one in group}, folder)
+        row["target"] = target
+        if tools is not None:
+            row["scores"] = score(folder, target, tools)
+
+
+def _publish(
+    report: dict[str, Any], records: Mapping[str, Sequence[Record]], arguments: argparse.Namespace
+) -> None:
+    out, name = arguments.out, arguments.name
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = {f"{name}-{plot}.svg": svg for plot, svg in plots(next(iter(records.values()))).items()}
+    for file, svg in drawn.items():
+        (out / file).write_text(svg, encoding="utf-8")
+    text = page(report, list(drawn))
+    (out / f"{name}.json").write_bytes(
         msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     )
-    (arguments.out / f"{arguments.name}.md").write_text(page, encoding="utf-8")
+    (out / f"{name}.md").write_text(text, encoding="utf-8")
     # What was said is not ours to publish: it stays in the cache, for looking into.
     (arguments.cache / "records.jsonl").write_bytes(
-        b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+        b"".join(
+            msgspec.json.encode(record) + b"\n" for group in records.values() for record in group
+        )
     )
-    print(page)
-
-
-def replay(
-    variants: Sequence[Variant], chosen: Sequence[Any], *, jobs: int, cache: Path
-) -> list[Record]:
-    """Replay every item in every variant; records in the order of the variants and items."""
-    # A variant whose settings need other models loads them once in each process.
-    tasks = [worker.Task(variant, item) for variant in variants for item in chosen]
-    done: dict[int, Record] = {}
-    with ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), worker.begin, (cache,)
-    ) as pool:
-        futures = {pool.submit(worker.measure, task): number for number, task in enumerate(tasks)}
-        try:
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                print(f"\r{len(done)}/{len(tasks)}", end="", file=sys.stderr, flush=True)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    print(file=sys.stderr)
-    return [done[number] for number in range(len(tasks))]
+    print(text)
 
 
 def _named(text: str) -> str:

@@ -22,7 +22,7 @@ from bench.metrics import Spoken
 from streaming.ports import VoiceDetector
 from streaming.types import SAMPLE_RATE, WINDOW, Audio
 
-_FORMAT = "1"
+_FORMAT = "2"
 SPEECH = 0.5
 """Silero probability at and above which a window is speech."""
 
@@ -86,7 +86,10 @@ class OfflineReader:
             passes.append(list(segments))
         text = " ".join(segment.text.strip() for segment in passes[0])
         words = [word for segment in passes[1] for word in segment.words or ()]
-        return text, tuple(Spoken(word.word.strip(), round(float(word.end), 3)) for word in words)
+        return text, tuple(
+            Spoken(word.word.strip(), round(float(word.end), 3), round(float(word.start), 3))
+            for word in words
+        )
 
 
 async def _speech(audio: Audio, detector: VoiceDetector) -> tuple[tuple[float, float], ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from bench.corpus import Errors, errors
 from bench.metrics import Shown, erasure, most_words, shown_after, stable_erasure
 from bench.quality.offline import Offline
 from bench.quality.sets import Item
+from bench.quality.translation import Sentence, Translated, log
 from bench.replay import Call, Replay, Timed
 from streaming.types import Priority
 from streaming.wire import FinalEvent, PartialEvent, SpeechEndedEvent, TranslationEvent
@@ -21,16 +22,16 @@ _SAME = 0.0015
 class Stages:
     """From the end of an utterance's speech to its final, in seconds.
 
-    The recogniser begins before the endpoint is known, so ``queue``, ``encode`` and ``decode`` run
-    beside ``endpoint``; ``after`` is what of them was left when the endpoint was there.
+    ``endpoint`` is the wait for enough silence, ``after`` what was still to be done then. The
+    recogniser begins before, so its ``queue``, ``encode`` and ``decode`` run beside ``endpoint``.
     """
 
     total: float
     endpoint: float
-    queue: float
-    encode: float
-    decode: float
     after: float
+    queue: float | None = None
+    encode: float | None = None
+    decode: float | None = None
     translate: float | None = None
     """From the final to the last of its final translations."""
 
@@ -80,7 +81,20 @@ class Record:
     text_calls: int
     recognition_seconds: float
     encode_seconds: float
-    log: list[Timed] = field(default_factory=list)
+    translated: list[Translated]
+
+    def as_of(self, item: Item) -> Record:
+        """What of this counts in a set that the clip is in, among others."""
+        if item.targets:
+            return replace(self, set=item.set)
+        return replace(
+            self,
+            set=item.set,
+            stages=[replace(stage, translate=None) for stage in self.stages],
+            translations=Steadiness(),
+            translated=[],
+            text_calls=0,
+        )
 
 
 def histories(events: Sequence[Timed]) -> dict[str, list[Shown]]:
@@ -113,8 +127,15 @@ def steadiness(lines: Sequence[Sequence[Shown]]) -> Steadiness:
     )
 
 
-def note(variant: str, item: Item, seconds: float, replay: Replay, offline: Offline) -> Record:
-    """Everything measured on one clip."""
+def note(
+    variant: str,
+    item: Item,
+    seconds: float,
+    replay: Replay,
+    offline: Offline,
+    references: Mapping[str, tuple[Sentence, ...]],
+) -> Record:
+    """Everything measured on one clip. ``references`` are translations by target."""
     clip = item.clip
     lines = histories(replay.events)
     captions = lines.pop("")
@@ -150,7 +171,10 @@ def note(variant: str, item: Item, seconds: float, replay: Replay, offline: Offl
         text_calls=replay.translations,
         recognition_seconds=replay.recognition_seconds,
         encode_seconds=sum(call.encode for call in replay.calls),
-        log=replay.events if item.targets else [],
+        translated=[
+            Translated(target, log(lines.get(target, []), replay), sentences)
+            for target, sentences in references.items()
+        ],
     )
 
 
@@ -173,7 +197,7 @@ def _stages(timed: Timed, replay: Replay, offline: Offline) -> Stages | None:
     )
     spoken = offline.speech_end(final.start, final.end)
     call = _last_call(replay.calls, final.segment, timed.time)
-    if closed is None or spoken is None or call is None:
+    if closed is None or spoken is None:
         return None
     translated = [
         other.time
@@ -185,10 +209,10 @@ def _stages(timed: Timed, replay: Replay, offline: Offline) -> Stages | None:
     return Stages(
         total=timed.time - spoken,
         endpoint=closed - spoken,
-        queue=call.began - call.asked,
-        encode=call.encode,
-        decode=call.done - call.began - call.encode,
         after=timed.time - closed,
+        queue=call.began - call.asked if call else None,
+        encode=call.encode if call else None,
+        decode=call.done - call.began - call.encode if call else None,
         translate=max(translated) - timed.time if translated else None,
     )
 

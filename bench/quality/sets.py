@@ -16,6 +16,7 @@ LONG = frozenset({"long-form", "concat", "turns"})
 TARGETS = {"en": "pt", "pt": "en"}
 """What is translated to what: the pairs that work without a download."""
 
+_CONNECTED = 8.0
 _NO_FILE = Path()
 
 
@@ -62,9 +63,10 @@ def _of(name: str, clips: Sequence[Clip]) -> Iterator[Item]:
                 clip = Clip(sound, _NO_FILE, "none", "", tags, sounds.SECONDS)
                 yield Item(name, clip)
         case "translation":
+            # Connected speech: a phrase tells nothing of delay.
             for clip in clips:
-                # Connected speech: what is read in one word tells nothing about delay.
-                if clip.text and clip.lang in TARGETS and clip.seconds > 4:
+                long = clip.tags & LONG or clip.seconds >= _CONNECTED
+                if clip.lang in TARGETS and clip.text and long:
                     yield Item(name, clip, (TARGETS[clip.lang],))
         case _:
             raise ValueError(f"there is no set {name!r}; known are {', '.join(SETS)}")

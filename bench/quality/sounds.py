@@ -62,8 +62,9 @@ def _noise(random: np.random.Generator, *, decibels: float, tilt: float) -> Soun
 
 
 def _shaped(random: np.random.Generator, samples: int, gain: Callable[[Sound], Sound]) -> Sound:
+    hertz: Sound = np.fft.rfftfreq(samples, 1 / SAMPLE_RATE).astype(np.float64)
     spectrum = np.fft.rfft(random.standard_normal(samples))
-    return np.fft.irfft(spectrum * gain(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE)), samples)
+    return np.fft.irfft(spectrum * gain(hertz), samples)
 
 
 def _band(low: float, high: float) -> Callable[[Sound], Sound]:
@@ -78,7 +79,8 @@ def _hum(_: np.random.Generator, *, hertz: float) -> Sound:
     """Mains hum with harmonics."""
     time = np.arange(_SAMPLES) / SAMPLE_RATE
     tones: Sound = np.sin(2 * np.pi * hertz * np.outer(np.arange(1, 9), time))
-    return _at((1 / np.arange(1, 9)) @ tones, -35)
+    weighted: Sound = (1 / np.arange(1, 9)) @ tones
+    return _at(weighted, -35)
 
 
 def _sweep(_: np.random.Generator) -> Sound:

@@ -14,7 +14,7 @@ from bench.quality.records import Record, by_group
 
 Figures = dict[str, Any]
 
-_STAGES: Final = ("endpoint", "queue", "encode", "decode", "after", "translate")
+STAGES: Final = ("endpoint", "queue", "encode", "decode", "after", "translate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,14 @@ def _delays(records: Sequence[Record]) -> Figures:
         "finals": len(totals) + sum(record.cuts for record in records),
         "cuts": sum(record.cuts for record in records),
     }
-    for name in _STAGES:
+    for name in STAGES:
         values = [getattr(stage, name) for stage in stages]
-        figures |= _quantiles(name, [value for value in values if value is not None])
+        known = [value for value in values if value is not None]
+        if known:
+            figures[name] = {
+                "p50": _rounded(quantile(known, 0.5)),
+                "p95": _rounded(quantile(known, 0.95)),
+            }
     return figures
 
 
@@ -171,7 +176,7 @@ def _work(records: Sequence[Record]) -> Figures:
     audio = sum(record.seconds for record in records)
     spent = sum(record.recognition_seconds for record in records)
     return {
-        "real_time_factor": _rounded(spent / audio, 3) if audio else None,
+        "real_time_factor": _rounded(spent / audio, 3) if spent and audio else None,
         "encode_share": _rounded(sum(r.encode_seconds for r in records) / spent) if spent else None,
         "recognitions": sum(record.calls for record in records),
         "partials": sum(record.partials for record in records),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 from dataclasses import dataclass, field
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bench.quality.offline import OfflineReader
 from bench.quality.records import Record, note
 from bench.quality.sets import Item
 from bench.quality.sounds import with_tail
+from bench.quality.translation import reference
 from bench.quality.variants import Variant, patched
 from bench.replay import Simulation
 from inference.audio import PyAVContainerDecoder
@@ -91,7 +92,8 @@ def begin(cache: Path) -> None:
     logging.getLogger("faster_whisper").setLevel(logging.WARNING)
     worker = _Worker(cache)
     _worker.append(worker)
-    atexit.register(worker.close)
+    # Before the interpreter begins to shut down, when threads can still be waited for.
+    util.Finalize(None, worker.close, exitpriority=10)
 
 
 def measure(task: Task) -> Record:
@@ -128,4 +130,8 @@ async def _measure(task: Task, loaded: _Loaded) -> Record:
             **variant.under("start"),
         }
         replay = await simulation.run(with_tail(audio), **start)
-    return note(variant.name, item, len(audio) / SAMPLE_RATE, replay, offline)
+    references = {
+        target: await reference(offline.words, clip.lang, target, models.translator)
+        for target in item.targets
+    }
+    return note(variant.name, item, len(audio) / SAMPLE_RATE, replay, offline, references)

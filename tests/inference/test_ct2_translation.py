@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.metrics import common_prefix
 from inference.ct2_layouts import UnknownLayout, detect
 from inference.ct2_translation import CTranslate2Engine
 from inference.engine import Sentence
@@ -129,6 +130,49 @@ def test_the_target_decides_the_output(models: Path) -> None:
     written = made.translate([Sentence(text, "en", "pt"), Sentence(text, "en", "ar")])
     assert written[0] != written[1]
     assert not any(token in "".join(written) for token in ("por_Latn", "arb_Arab", "</s>"))
+
+
+@pytest.mark.parametrize("name", ["opus-mt-en-de", "madlad"])
+def test_a_prefix_is_leaned_to_and_not_forced(models: Path, name: str) -> None:
+    made = engine(models, name)
+    assert made.steerable
+    pair = min(made.pairs)
+    plain = [Sentence(text, *pair) for text in sentences(10, 23)]
+    outputs = made.translate(plain)
+
+    # Another sentence's translation is the prefix; the model's surer tokens win against it.
+    steered = [
+        one._replace(prefix=" ".join(other.split()[:4]))
+        for one, other in zip(plain, outputs[1:] + outputs[:1], strict=True)
+    ]
+    biased = made.translate(steered)
+    assert biased != outputs
+    before = sum(common_prefix(o, one.prefix) for o, one in zip(outputs, steered, strict=True))
+    after = sum(common_prefix(o, one.prefix) for o, one in zip(biased, steered, strict=True))
+    assert before < after
+    assert after < sum(len(one.prefix) for one in steered)
+
+
+def test_prefixed_and_plain_sentences_may_be_mixed(models: Path) -> None:
+    made = engine(models, "opus-mt-en-de", max_batch_tokens=64)
+    plain = [Sentence(text, "en", "de") for text in sentences(8, 24)]
+    outputs = made.translate(plain)
+    mixed = [
+        one if number % 3 else one._replace(prefix=outputs[number - 1][: 5 * number])
+        for number, one in enumerate(plain)
+    ]
+    alone = [made.translate([one])[0] for one in mixed]
+    assert made.translate(mixed) == alone
+    assert [out for number, out in enumerate(alone) if number % 3] == [
+        out for number, out in enumerate(outputs) if number % 3
+    ]
+
+
+def test_where_the_target_is_a_forced_token_a_prefix_changes_nothing(models: Path) -> None:
+    made = engine(models, "nllb-200")
+    assert not made.steerable
+    sentence = Sentence("Lo bade ki.", "en", "pt")
+    assert made.translate([sentence._replace(prefix="mu na")]) == made.translate([sentence])
 
 
 def test_what_exceeds_the_models_positions_is_cut_and_not_truncated(models: Path) -> None:

@@ -332,9 +332,7 @@ def test_the_same_tokens_come_out_alone(case: Case) -> None:
     different = set()
     cut_off = 0
     for sentence in texts(case)[:12]:
-        (tokens,) = case.engine._run(
-            case.engine._translator, [case.engine._encode(sentence)], [sentence.target]
-        )
+        (tokens,) = case.engine._run(case.engine._translator, [sentence])
         expected = case.to_tokens(generate(case, sentence))
         assert tokens
         assert tokens == expected
@@ -353,8 +351,6 @@ def test_batched_with_others_the_same_text_comes_out(case: Case) -> None:
 
 def test_the_text_is_what_the_reference_writes(case: Case) -> None:
     for sentence in texts(case)[:12]:
-        (tokens,) = case.engine._run(
-            case.engine._translator, [case.engine._encode(sentence)], [sentence.target]
-        )
+        (tokens,) = case.engine._run(case.engine._translator, [sentence])
         expected = case.decode(generate(case, sentence)[: len(tokens)])
         assert case.engine.translate([sentence])[0].strip() == expected.strip()

@@ -29,8 +29,16 @@ class Tagger:
     max_chars = 60
     max_batch = 4
 
-    def __init__(self, name: str, *pairs: str, version: str = "1", replicas: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        *pairs: str,
+        version: str = "1",
+        replicas: int = 1,
+        steerable: bool = False,
+    ) -> None:
         self.name = name
+        self.steerable = steerable
         self.version = f"{name}-{version}"
         self.replicas = replicas
         self.pairs = frozenset((pair[:2], pair[3:]) for pair in pairs)
@@ -254,6 +262,30 @@ async def test_a_newer_partial_takes_the_place_of_the_older(
     assert (await spanish).text == "en>es(Hello)"  # another target is another caption
     await running
     assert translator.stats.engines["latin"].superseded == 1
+
+
+async def test_what_is_shown_steers_the_last_hop_of_one_sentence() -> None:
+    into = Tagger("into", "pt-en", steerable=True)
+    out_of = Tagger("out", "en-es", steerable=True)
+    translator = TextTranslator([into, out_of])
+    translator.start()
+    for text, source in (("Oi.", "pt"), ("Oi.", "pt"), ("Hello. Yes.", "en"), ("Yes.", "en")):
+        await translator.translate(job(text, source, "es", prefix="Hola"))
+    assert [one.prefix for call in into.calls for one in call] == [""]
+    assert [[(one.text, one.prefix) for one in call] for call in out_of.calls] == [
+        [("pt>en(Oi.)", "Hola")],
+        [("pt>en(Oi.)", "Hola")],  # what was steered is not remembered
+        [("Hello.", ""), ("Yes.", "")],  # whose beginning it is, nobody knows
+        [("Yes.", "Hola")],
+    ]
+    await translator.close()
+
+
+async def test_an_engine_that_can_not_be_steered_sees_no_prefix(
+    translator: TextTranslator, latin: Tagger
+) -> None:
+    await translator.translate(job("Hello", prefix="Oi", priority=Priority.PARTIAL))
+    assert latin.calls == [[Sentence("Hello", "en", "pt")]]
 
 
 async def test_live_captions_overtake_a_book(translator: TextTranslator, latin: Tagger) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.fakes import FakeContainerDecoder, silence
+from inference.sentences import sentences
 from streaming import wire
 from streaming.errors import BrokenStream, InternalError, RecognitionFailed, TranslationFailed
 from streaming.session import SessionConfig
@@ -91,6 +92,11 @@ def answer_some(harness: Harness, data: st.DataObject, *, everything: bool) -> N
             return
 
 
+def by_sentence(text: str) -> str:
+    """What the harness translates a text to."""
+    return " ".join(f"<{piece.strip()}>" for piece in sentences(text, "en"))
+
+
 def assert_stable_text_stays(harness: Harness) -> None:
     over: set[int] = set()
     stable: dict[int, str] = {}
@@ -129,7 +135,7 @@ def test_whatever_the_order_of_results_nothing_is_lost_doubled_or_rewritten(
     ]
     for event in finals:
         text = PHRASES[event.segment]
-        assert event.text == (text if event.target == "en" else f"<{text}>")
+        assert event.text == (text if event.target == "en" else by_sentence(text))
 
 
 @given(
@@ -223,6 +229,7 @@ def test_speech_events_frame_the_utterance() -> None:
     harness = Harness()
     harness.start(source="en")
     harness.speak("alpha bravo")
+    harness.settle()
     (started,) = harness.of(wire.SpeechStartedEvent)
     (ended,) = harness.of(wire.SpeechEndedEvent)
     assert started.at == pytest.approx(0.4, abs=0.05)
@@ -267,6 +274,7 @@ def test_vocabulary_and_language_go_to_the_recogniser_and_can_change() -> None:
     harness = Harness()
     harness.start(source="pt", vocabulary=["Litestar"])
     harness.speak("alpha")
+    harness.settle()
     harness.say(type="configure", vocabulary=["Surtitle", "Silero"], interim=False)
     harness.speak("bravo")
     assert harness.asked[0].vocabulary == ("Litestar",)
@@ -285,15 +293,51 @@ def test_the_language_heard_is_the_next_hint() -> None:
     assert harness.asked[-1].language_hint == "de"
 
 
-def test_endpoint_ms_bounds_the_wait() -> None:
-    def ended(endpoint: int) -> int:
-        harness = Harness()
-        harness.start(source="en", endpoint_ms=endpoint)
-        harness.send(s16(np.concatenate([speech("alpha", gap=0), silence(0.7)])))
-        return len(harness.of(wire.SpeechEndedEvent))
+@pytest.mark.parametrize(
+    ("phrase", "pause", "endpoint", "ended"),
+    [
+        ("alpha", 0.7, 300, True),
+        ("alpha", 0.7, 2000, False),
+        ("alpha", 1.0, None, True),
+        ("alpha", 0.6, None, False),
+        ("Goodbye.", 0.5, None, True),
+        ("Goodbye.", 0.5, 2000, True),
+        ("Goodbye.", 0.25, None, False),
+        ("Goodbye.", 0.3, 200, True),
+    ],
+)
+def test_a_whole_sentence_ends_sooner_and_endpoint_ms_bounds_the_wait(
+    phrase: str, pause: float, endpoint: int | None, ended: bool
+) -> None:
+    harness = Harness()
+    harness.start(source="en", **({} if endpoint is None else {"endpoint_ms": endpoint}))
+    harness.send(s16(np.concatenate([speech(phrase, gap=0), silence(pause - 0.064)])))
+    harness.settle()
+    assert bool(harness.of(wire.SpeechEndedEvent)) == ended
 
-    assert ended(300) == 1
-    assert ended(2000) == 0
+
+def test_audio_waits_while_a_pause_is_undecided() -> None:
+    harness = Harness()
+    harness.start(source="en")
+    harness.speak("alpha Goodbye.", "bravo")
+    assert harness.session.behind > 1.0
+    assert harness.of(wire.SpeechEndedEvent) == []
+    harness.settle()
+    assert harness.session.behind == 0.0
+    assert harness.texts == ["alpha Goodbye.", "bravo"]
+
+
+def test_a_failed_speculation_decides_nothing_and_the_endpoint_does() -> None:
+    harness = Harness()
+    harness.start(source="en", interim=False)
+    harness.speak("Goodbye.", "alpha")
+    job = harness.recognitions.pop()
+    harness.session.receive_recognition_failure(job, RecognitionFailed("no"))
+    harness.pump()
+    harness.settle()
+    harness.say(type="stop")
+    harness.settle()
+    assert harness.texts == ["Goodbye.", "alpha"]
 
 
 # ---------------------------------------------------------------- translation
