@@ -12,7 +12,7 @@ from typing import Final
 
 from streaming import wire
 from streaming.actions import Action, Cancel, Emit, Recognize
-from streaming.errors import SurtitleError
+from streaming.errors import Overloaded, SurtitleError
 from streaming.segmenter import Closed, Opened, Paused, Resumed, SegmenterEvent, Utterance
 from streaming.stabilizer import Stabilizer
 from streaming.translations import Translations
@@ -20,6 +20,7 @@ from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, s
 
 _ATTEMPTS: Final = 2
 _MIN_LANGUAGE_PROBABILITY: Final = 0.5
+_MAX_STRETCH: Final = 16
 _SENTENCE_ENDS: Final = tuple(".?!。？！؟।")
 
 
@@ -45,12 +46,16 @@ class _Segment:
     language: str = ""
     revision: int = 0
     """The newest asked for."""
+    answered: int = 0
+    """The newest answered, well or not."""
     asked_end: int = 0
     asked_speech_end: int = 0
     """Where the audio, and the speech in it, ended in the newest asked for."""
     newest: tuple[int, Hypothesis] | None = None
     """The newest result and its revision."""
     shown: bool = False
+    pause_end: int | None = None
+    """Where the audio ends if the pause under way is the end."""
     speculative: int | None = None
     """The revision that will be the final unless speech goes on."""
     end: int | None = None
@@ -79,6 +84,8 @@ class Captions:
         self._segments: dict[int, _Segment] = {}
         self._language: str | None = None
         """The language last spoken for sure."""
+        self._stretch = 1
+        """By how much partials are rarer than asked for, because the server can't keep up."""
         self._cut = False
         """Whether the utterance that opens next goes on with the one before."""
 
@@ -112,24 +119,43 @@ class Captions:
                 if not self._cut:
                     self._emit(wire.SpeechStartedEvent(at=seconds(utterance.onset)))
             case Paused(utterance=utterance, end=end):
-                segment = self._segments[utterance.segment]
-                segment.speculative = self._ask(segment, Priority.FINAL, end)
+                self._segments[utterance.segment].pause_end = end
             case Resumed(utterance=utterance):
-                self._segments[utterance.segment].speculative = None
+                segment = self._segments[utterance.segment]
+                segment.pause_end = segment.speculative = None
             case Closed(utterance=utterance, end=end, cut=cut):
                 self._cut = cut
                 if not cut:
                     self._emit(wire.SpeechEndedEvent(at=seconds(utterance.speech_end)))
                 self._close(self._segments[utterance.segment], end)
 
-    def on_progress(self, utterance: Utterance) -> None:
-        """More was heard of the open utterance: have it recognised again when it is time."""
+    def on_progress(self, utterance: Utterance) -> bool:
+        """Have the open utterance recognised again, if it is time.
+
+        False: it is time, but the answer before is still to come, and must come first: so what is
+        shown and made stable depends on the audio and not on how fast it came.
+        """
         segment = self._segments[utterance.segment]
+        if segment.pause_end is not None:
+            due = segment.speculative is None and segment.asked_end != segment.pause_end
+        else:
+            due = self._partial_due(segment)
+        if not due:
+            return True
+        if segment.answered < segment.revision:
+            return False
+        if segment.pause_end is None:
+            self._ask(segment, Priority.PARTIAL, None)
+        else:
+            segment.speculative = self._ask(segment, Priority.FINAL, segment.pause_end)
+        return True
+
+    def _partial_due(self, segment: _Segment) -> bool:
+        utterance = segment.utterance
         heard = utterance.end - (segment.asked_end or utterance.start)
         more_speech = utterance.speech_end > segment.asked_speech_end
-        due = heard * 1000 >= self.options.partial_ms * SAMPLE_RATE
-        if self.options.interim and more_speech and due:
-            self._ask(segment, Priority.PARTIAL, None)
+        interval = self.options.partial_ms * self._stretch
+        return self.options.interim and more_speech and heard * 1000 >= interval * SAMPLE_RATE
 
     def ends_sentence(self, utterance: Utterance) -> bool | None:
         """Whether a paused utterance reads like a whole sentence. None: not known yet."""
@@ -151,8 +177,8 @@ class Captions:
     # ------------------------------------------------------------ from the recogniser
 
     def receive(self, job: RecognitionJob, hypothesis: Hypothesis) -> None:
-        segment = self._segments.get(job.segment)
-        if segment is None or segment.result is not None:
+        segment = self._answered(job)
+        if segment is None:
             return
         if segment.final is not None:
             if job.revision == segment.final:
@@ -161,17 +187,22 @@ class Captions:
             return
         if segment.newest is not None and job.revision <= segment.newest[0]:
             return
+        if job.priority is Priority.PARTIAL:
+            self._stretch = max(1, self._stretch // 2)
         segment.newest = (job.revision, hypothesis)
         segment.language = hypothesis.language
-        if segment.stabilizer.update(hypothesis.text) and self.options.interim:
+        paused = job.priority is Priority.FINAL
+        if segment.stabilizer.update(hypothesis.text, whole=paused) and self.options.interim:
             self._emit_partial(segment, job)
 
     def receive_failure(self, job: RecognitionJob, error: SurtitleError) -> None:
         """Take a failure. A partial's is made good by what follows it."""
-        segment = self._segments.get(job.segment)
-        if segment is None or segment.result is not None:
+        segment = self._answered(job)
+        if segment is None:
             return
         if segment.final is None:
+            if isinstance(error, Overloaded):
+                self._stretch = min(_MAX_STRETCH, 2 * self._stretch)
             if job.revision == segment.speculative:
                 segment.speculative = None
             return
@@ -182,13 +213,21 @@ class Captions:
             segment.final = self._ask(segment, Priority.FINAL, segment.end)
             return
         self._emit(wire.ErrorEvent.of(error, fatal=False, segment=job.segment))
-        # What was last shown is the best there is.
-        caption = segment.stabilizer.stable + segment.stabilizer.unstable
+        # What was last heard is the best there is.
+        heard = segment.newest[1].text if segment.newest else ""
         language = segment.language or self.options.language or self._language or ""
-        segment.result = Hypothesis(text=caption, language=language, confidence=0.0)
+        segment.result = Hypothesis(text=heard, language=language, confidence=0.0)
         self._emit_finals()
 
     # ------------------------------------------------------------ inside
+
+    def _answered(self, job: RecognitionJob) -> _Segment | None:
+        """Note that a job was answered; its segment, if the answer is of use."""
+        segment = self._segments.get(job.segment)
+        if segment is None or segment.result is not None:
+            return None
+        segment.answered = max(segment.answered, job.revision)
+        return segment
 
     def _emit(self, event: wire.Event) -> None:
         self._actions.append(Emit(event))
@@ -255,6 +294,10 @@ class Captions:
     def _emit_final(self, segment: _Segment, hypothesis: Hypothesis) -> None:
         utterance = segment.utterance
         text = segment.stabilizer.finish(hypothesis.text)
+        following = self._segments.get(utterance.segment + 1)
+        if following is not None and following.utterance.start == segment.end:
+            # Cut while somebody spoke: what was stable may reach beyond the cut.
+            following.stabilizer.skip(segment.stabilizer.surplus(hypothesis.text))
         if not text and not segment.shown:
             # Noise that sounded like speech: nothing was shown, so nothing is to be finished.
             return

@@ -73,6 +73,8 @@ class Timeouts:
     """For any frame, once started."""
     send: float = 30.0
     """For a client that does not read."""
+    partial: float = 2.0
+    """For a partial. What comes later is no use, and holds up what follows."""
     overload: float = 0.25
     """Between tries to have a final recognised when queues are full."""
 
@@ -266,10 +268,15 @@ class StreamDriver:
         task.add_done_callback(forget)
 
     async def _recognize(self, job: RecognitionJob) -> None:
+        partial = job.priority is Priority.PARTIAL
         try:
-            hypothesis = await self._insist(
-                job.priority, lambda: self._models.recognizer.recognize(job)
-            )
+            async with asyncio.timeout(self._timeouts.partial if partial else None):
+                hypothesis = await self._insist(
+                    job.priority, lambda: self._models.recognizer.recognize(job)
+                )
+        except TimeoutError:
+            late = Overloaded(f"no answer within {self._timeouts.partial:g} s")
+            self.session.receive_recognition_failure(job, late)
         except SurtitleError as error:
             self.session.receive_recognition_failure(job, error)
         else:

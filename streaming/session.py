@@ -59,7 +59,7 @@ class SessionConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     partial_ms: int = 480
     """New audio after which an open utterance is recognised again."""
-    sentence_ms: int = 352
+    sentence_ms: int = 512
     """Silence that closes an utterance which reads like a whole sentence."""
     max_message_bytes: int = 1 << 20
     idle_timeout_seconds: float = 60.0
@@ -384,23 +384,24 @@ class StreamSession:
         """Listen to windows, as far as is possible now; whether that was all of them."""
         if heard.probabilities is None:
             return False
-        while heard.done < len(heard.windows):
-            if not self._decided():
-                return False
+        while self._decided():
+            if heard.done == len(heard.windows):
+                return True
             now = slice(heard.done, heard.done + 1)
             heard.done += 1
             self._tell(self._segmenter.push(heard.windows[now], heard.probabilities[now]))
-        if self._segmenter.open is not None:
-            self._captions.on_progress(self._segmenter.open)
-        self._decided()
-        return True
+        return False
 
     def _decided(self) -> bool:
-        """Whether all is known that decides what the next window belongs to."""
+        """Whether all is known that decides what becomes of the next window."""
         if self._captions.backlog:
             return False
         utterance = self._segmenter.open
-        if utterance is None or self._segmenter.silence_ms < self.config.sentence_ms:
+        if utterance is None:
+            return True
+        if not self._captions.on_progress(utterance):
+            return False
+        if self._segmenter.silence_ms < self.config.sentence_ms:
             return True
         whole = self._captions.ends_sentence(utterance)
         if whole:

@@ -3,8 +3,9 @@
 LocalAgreement-2 (Liu et al. 2020, arXiv 2005.11185; Macháček et al. 2023, arXiv 2307.14743): what
 two successive hypotheses agree on is stable. Agreement is on words with their case; the
 punctuation behind the last agreed word stays open until the next word settles it, because that is
-what a recogniser changes its mind about most. The last word heard is never stable: it may still be
-growing.
+what a recogniser changes its mind about most. The last word heard is not shown before more is
+heard, unless a pause follows it: while it is being spoken it is mostly something else
+(mask-k of Arivazhagan et al. 2020, arXiv 1912.03393, with k = 1).
 """
 
 from __future__ import annotations
@@ -78,8 +79,11 @@ class Stabilizer:
         self._previous: list[str] = []
         """The last hypothesis behind them, as units."""
 
-    def update(self, text: str) -> bool:
-        """Take a newer hypothesis of everything heard; say whether the caption changed."""
+    def update(self, text: str, *, whole: bool = False) -> bool:
+        """Take a newer hypothesis of everything heard; say whether the caption changed.
+
+        ``whole`` says that the audio ends in a pause, and not perhaps in the middle of a word.
+        """
         before = (self.stable, self.unstable)
         trail, tail = self._behind_stable(text)
         agreed = self._agreed(self._previous, tail)
@@ -90,13 +94,22 @@ class Stabilizer:
             self._committed += map(_key, tail[:agreed])
             trail, tail = last_trail, tail[agreed:]
         self._previous = tail
-        self.unstable = "".join((trail, *tail))
+        self.unstable = "".join((trail, *(tail if whole else tail[:-1])))
         return (self.stable, self.unstable) != before
 
     def finish(self, text: str) -> str:
         """The segment's final text: begins with ``stable``, and else is the last hypothesis."""
         trail, tail = self._behind_stable(text)
         return "".join((self.stable, trail, *tail))
+
+    def surplus(self, text: str) -> list[str]:
+        """The stable words that a final text lacks at its end, because its audio was cut there."""
+        told = align([_key(unit) for unit in units(text)], self._committed)
+        return self._committed[told:]
+
+    def skip(self, words: Sequence[str]) -> None:
+        """Leave out words at the beginning: the segment before has shown them already."""
+        self._committed = list(words)
 
     def _behind_stable(self, text: str) -> tuple[str, list[str]]:
         """What a hypothesis says after the stable words: punctuation behind them, further units."""
@@ -105,6 +118,8 @@ class Stabilizer:
             return "", heard
         at = align(self._committed, [_key(unit) for unit in heard])
         tail = heard[at:]
+        if not self.stable:
+            return "", [tail[0].lstrip(), *tail[1:]] if tail else []
         if at:
             return _split(heard[at - 1])[1], tail
         if tail and not tail[0][0].isspace() and not _STARTS_UNSPACED.match(tail[0]):

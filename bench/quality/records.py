@@ -20,20 +20,21 @@ _SAME = 0.0015
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """From the end of an utterance's speech to its final, in seconds.
+    """From the end of an utterance's speech to its final, in seconds: ``total`` is their sum.
 
-    ``endpoint`` is the wait for enough silence, ``after`` what was still to be done then. The
-    recogniser begins before, so its ``queue``, ``encode`` and ``decode`` run beside ``endpoint``.
+    Without the calls, as over a real connection, only ``total`` is known.
     """
 
     total: float
-    endpoint: float
-    after: float
+    pause: float | None = None
+    """Until the silence was long enough for the final's recognition to begin."""
     queue: float | None = None
     encode: float | None = None
     decode: float | None = None
+    endpoint: float | None = None
+    """From the result until it was known that the utterance is over."""
     translate: float | None = None
-    """From the final to the last of its final translations."""
+    """Beyond the total: from the final to the last of its final translations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,17 +188,12 @@ def _stages(timed: Timed, replay: Replay, offline: Offline) -> Stages | None:
     final = timed.event
     if not isinstance(final, FinalEvent):
         raise TypeError("not a final")
-    closed = next(
-        (
-            other.time
-            for other in replay.events
-            if isinstance(other.event, SpeechEndedEvent) and abs(other.event.at - final.end) < _SAME
-        ),
-        None,
+    over = any(
+        isinstance(other.event, SpeechEndedEvent) and abs(other.event.at - final.end) < _SAME
+        for other in replay.events
     )
     spoken = offline.speech_end(final.start, final.end)
-    call = _last_call(replay.calls, final.segment, timed.time)
-    if closed is None or spoken is None:
+    if not over or spoken is None:
         return None
     translated = [
         other.time
@@ -206,14 +202,19 @@ def _stages(timed: Timed, replay: Replay, offline: Offline) -> Stages | None:
         and other.event.final
         and other.event.segment == final.segment
     ]
+    total = timed.time - spoken
+    translate = max(translated) - timed.time if translated else None
+    call = _last_call(replay.calls, final.segment, timed.time)
+    if call is None:
+        return Stages(total=total, translate=translate)
     return Stages(
-        total=timed.time - spoken,
-        endpoint=closed - spoken,
-        after=timed.time - closed,
-        queue=call.began - call.asked if call else None,
-        encode=call.encode if call else None,
-        decode=call.done - call.began - call.encode if call else None,
-        translate=max(translated) - timed.time if translated else None,
+        total=total,
+        pause=call.asked - spoken,
+        queue=call.began - call.asked,
+        encode=call.encode,
+        decode=call.done - call.began - call.encode,
+        endpoint=timed.time - call.done,
+        translate=translate,
     )
 
 

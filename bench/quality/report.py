@@ -66,9 +66,10 @@ noise at its own noise floor, so that the end of speech has to be found as in a 
   offline words that the captions have; the others have no delay.
 - *Final*: from the end of speech, the last Silero window at or above 0.5 in the whole clip within
   the final's span, to the final. Utterances cut while somebody speaks have none.
-- *Stages*, median / 95th percentile: `endpoint` until enough silence was heard, `after` what was
-  still to be done then. Recognition starts before the endpoint: its `queue`, `encode` and `decode`
-  overlap with it. `translate` is from the final to its last final translation.
+- *Stages*, median / 95th percentile: `pause` until the silence was long enough for the final to be
+  recognised, on trial; `queue`, `encode`, `decode`; `endpoint` from that result until it was known
+  that the utterance is over (0 when recognition took longer). They add up to *final*; `translate`
+  comes after it, to the last final translation.
 - *Erasure*: words taken back for each word of the last texts (arXiv 1912.03393); *stable erased*
   counts characters.
 - Where nobody speaks, a word counts when it was shown, even if only for a moment.

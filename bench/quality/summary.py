@@ -14,7 +14,7 @@ from bench.quality.records import Record, by_group
 
 Figures = dict[str, Any]
 
-STAGES: Final = ("endpoint", "queue", "encode", "decode", "after", "translate")
+STAGES: Final = ("pause", "queue", "encode", "decode", "endpoint", "translate")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def record(name: str = "a", **changes: object) -> Record:
         "spoken": 4,
         "first_shown": [0.5, 0.7, 0.9],
         "committed": [1.0, 1.2, 1.4],
-        "stages": [Stages(total=0.6, endpoint=0.5, after=0.1, queue=0.0, encode=0.2, decode=0.1)],
+        "stages": [Stages(total=0.6, pause=0.1, queue=0.0, encode=0.2, decode=0.1, endpoint=0.2)],
         "cuts": 1,
         "captions": Steadiness(10, 100, 0),
         "translations": Steadiness(),
@@ -137,7 +137,7 @@ def test_figures_are_pooled() -> None:
     assert row["aligned"] == 0.75
     assert row["final_p50"] == 0.6
     assert (row["finals"], row["cuts"]) == (4, 2)
-    assert row["endpoint"] == {"p50": 0.5, "p95": 0.5}
+    assert row["endpoint"] == {"p50": 0.2, "p95": 0.2}
     assert row["erasure"] == 0.1
     assert row["real_time_factor"] == 0.5
 
@@ -147,7 +147,7 @@ def test_targets_are_judged_where_they_apply() -> None:
         "b",
         set="languages",
         lang="de",
-        stages=[Stages(total=2.0, endpoint=0.5, after=1.5)],
+        stages=[Stages(total=2.0)],
         captions=Steadiness(10, 100, 3),
     )
     verdicts = {
