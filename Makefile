@@ -34,6 +34,8 @@ test-parity: $(STAMPS)/parity  ## compares the translators with the library thei
 
 bench: $(STAMPS)/dev
 	$(BIN)/python -m bench.short_context
+	$(BIN)/python -m bench.interim_translation
+	$(BIN)/python -m bench.quality --sets english,longform,languages,nonspeech,translation
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Surtitle needs Python 3.11 or newer")'

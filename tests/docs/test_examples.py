@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import soundfile
 
 from streaming import wire
+from streaming.types import SAMPLE_RATE
 from tests.e2e.server import serving
 from tests.speech import audioeval_clips
 
@@ -69,9 +71,11 @@ def test_the_client_of_the_readme_works(tmp_path: Path) -> None:
     script = tmp_path / "client.py"
     script.write_text(source, encoding="utf-8")
     clip = next(clip for clip in audioeval_clips("en") if "fox" in clip.id)
+    talk = tmp_path / "talk.wav"
+    soundfile.write(talk, clip.audio(), SAMPLE_RATE, subtype="PCM_16")
     with serving(tmp_path) as server:
         done = subprocess.run(
-            [sys.executable, str(script), str(clip.path), server.stream_url],
+            [sys.executable, str(script), str(talk), server.stream_url],
             env={"SURTITLE_KEY": server.key},
             capture_output=True,
             text=True,
