@@ -7,19 +7,17 @@ import io
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import pytest
-from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.audio import PyAVContainerDecoder, decode_file
 from streaming.errors import AudioTooLong, BrokenStream, EmptyAudio, MediaError, UnsupportedMedia
 from streaming.types import SAMPLE_RATE, Audio
+from tests.encoding import encode
 from tests.speech import audioeval_clips
 
 
@@ -32,56 +30,6 @@ def speech() -> Audio:
 def tone(seconds: float) -> Audio:
     wave: Audio = (np.sin(np.arange(round(seconds * SAMPLE_RATE)) * 0.3) / 2).astype(np.float32)
     return wave
-
-
-class Unseekable:
-    """What a browser's recorder writes to: a stream that can't go back."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self.data += data
-        return len(data)
-
-
-def encode(
-    audio: Audio,
-    container: str,
-    codec: str,
-    *,
-    rate: int = 48_000,
-    layout: str = "mono",
-    live: bool = False,
-    channels: int = 1,
-) -> bytes:
-    """Encode with PyAV. ``channels`` above 1 makes copies of the one channel there is."""
-    file: Any = Unseekable() if live else io.BytesIO()
-    options = {"live": "1", "cluster_time_limit": "500"} if live else {}
-    with av.open(file, "w", format=container, options=options) as output:
-        stream = output.add_stream(codec, rate=rate, layout=layout)
-        assert isinstance(stream, av.AudioStream)
-        frame = AudioFrame.from_ndarray(audio[np.newaxis], format="flt", layout="mono")
-        frame.sample_rate, frame.pts = SAMPLE_RATE, 0
-        resampler = AudioResampler(
-            format=stream.format.name,
-            layout=layout if channels == 1 else "mono",
-            rate=rate,
-            frame_size=stream.codec_context.frame_size or 1024,
-        )
-        for piece in [*resampler.resample(frame), *resampler.resample(None)]:
-            for packet in stream.encode(piece if channels == 1 else repeated(piece, channels)):
-                output.mux(packet)
-        for packet in stream.encode(None):
-            output.mux(packet)
-    return bytes(file.data) if live else bytes(file.getvalue())
-
-
-def repeated(frame: AudioFrame, channels: int) -> AudioFrame:
-    samples: Any = np.repeat(frame.to_ndarray().reshape(-1, 1), channels, axis=1).reshape(1, -1)
-    made = AudioFrame.from_ndarray(samples, format=frame.format.name, layout=f"{channels}C")
-    made.sample_rate, made.pts = frame.sample_rate, frame.pts
-    return made
 
 
 @cache
