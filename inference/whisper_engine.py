@@ -94,6 +94,8 @@ class _Work:
     redone: bool = False
     encoded: tuple[Any, int] | None = None
     """Encoder output that led to ``decoded``, and the row's index in it."""
+    full: tuple[Any, int] | None = None
+    """Encoder output of the full context, if there is one."""
 
     @property
     def samples(self) -> int:
@@ -178,6 +180,8 @@ class WhisperEngine:
         for index, (work, answer) in enumerate(zip(works, answers, strict=True)):
             work.decoded = answer
             work.encoded = (encoded, index)
+            if frames == FULL:
+                work.full = work.encoded
 
     def _choose_languages(self, works: Sequence[_Work], encoded: Any) -> None:
         unknown = [work.row.job.language is None and not work.language_known for work in works]
@@ -271,7 +275,9 @@ class WhisperEngine:
 
     def _fall_back(self, work: _Work) -> None:
         """Sample at rising temperatures, without the prompt, which may be what misleads."""
-        encoded = self._encode([_lengthened(work.mel, FULL)])
+        if work.full is None:
+            work.full = self._encode([_lengthened(work.mel, FULL)]), 0
+        encoded = _rows_of([work.full])
         for temperature in FALLBACK_TEMPERATURES:
             (sampled,) = self._generate([work], encoded, temperature=temperature, prompted=False)
             work.consider(sampled, (encoded, 0))

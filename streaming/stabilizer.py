@@ -20,6 +20,9 @@ _UNSPACED: Final = (
     r"\uf900-\ufaff\U00020000-\U0002ffff"
 )
 _UNIT: Final = re.compile(rf"\s*(?:[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+)")
+_FIRST: Final = 3
+"""Words that must agree before any is stable: the first second of a sentence is often misheard, and
+what follows can't be made to fit a wrong beginning."""
 _TRAIL: Final = re.compile(r"[^\w]*\Z")
 _STARTS_UNSPACED: Final = re.compile(rf"[{_UNSPACED}]")
 
@@ -87,7 +90,7 @@ class Stabilizer:
         before = (self.stable, self.unstable)
         trail, tail = self._behind_stable(text)
         agreed = self._agreed(self._previous, tail)
-        if agreed:
+        if agreed >= (1 if self._committed else _FIRST):
             *inner, last = tail[:agreed]
             core, last_trail = _split(last)
             self.stable = "".join((self.stable, trail, *inner, core))
