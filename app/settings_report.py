@@ -15,7 +15,9 @@ from pydantic import SecretStr
 
 from app.settings import ENV_FILE, PREFIX, Settings, variable
 
-_FOREIGN: Final = frozenset({"SURTITLE_KEY", "SURTITLE_SERVER", "SURTITLE_SPEECH"})
+_FOREIGN: Final = frozenset(
+    {"SURTITLE_KEY", "SURTITLE_SERVER", "SURTITLE_SPEECH", "SURTITLE_REQUIRE_SPEECH"}
+)
 """Variables with our prefix that are read by the command line's clients and by the tests."""
 
 _MASK: Final = "********"

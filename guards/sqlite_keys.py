@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from filelock import FileLock, Timeout
+
 from guards.errors import StoreUnavailable
 from guards.keys import KeyRecord
 from guards.principal import Tier
@@ -108,9 +110,15 @@ class SqliteKeyStore:
         # isolation_level=None: transactions are ours to begin and end, not the module's to guess.
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            # SQLite doesn't wait for its own lock when it changes the journal mode: of two
+            # processes that open a new file at once, one would be told that it is locked.
+            with FileLock(path.with_name(path.name + ".lock"), timeout=_BUSY_SECONDS, mode=0o600):
+                connection.execute("PRAGMA journal_mode = WAL")
+                migrate(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
-            migrate(connection)
+        except Timeout as error:
+            connection.close()
+            raise sqlite3.OperationalError("another process is opening the database") from error
         except BaseException:
             connection.close()
             raise

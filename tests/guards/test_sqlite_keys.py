@@ -91,6 +91,14 @@ async def test_two_processes_see_each_other(tmp_path: Path) -> None:
     await cli.close()
 
 
+async def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    for attempt in range(10):
+        path = tmp_path / f"{attempt}.db"
+        stores = await asyncio.gather(*(SqliteKeyStore.open(path) for _ in range(8)))
+        for store in stores:
+            await store.close()
+
+
 async def test_the_file_outlives_the_store_and_is_private(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "surtitle.db"
     first = await SqliteKeyStore.open(path)
