@@ -33,7 +33,7 @@ class CaptionOptions:
     vocabulary: tuple[str, ...] = ()
     interim: bool = True
     words: bool = False
-    partial_ms: int = 480
+    partial_ms: int = 640
     """New audio after which an open utterance is recognised again."""
 
 

@@ -57,7 +57,7 @@ class SessionConfig:
     """What is settable about sessions."""
 
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
-    partial_ms: int = 480
+    partial_ms: int = 640
     """New audio after which an open utterance is recognised again."""
     sentence_ms: int = 512
     """Silence that closes an utterance which reads like a whole sentence."""
