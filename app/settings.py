@@ -130,7 +130,10 @@ class Settings(BaseSettings):
     )
 
     endpoint_ms: int = Field(
-        800, ge=100, le=5000, description="Silence that ends an utterance, in milliseconds."
+        800,
+        ge=100,
+        le=5000,
+        description="Silence that ends an utterance at the latest, in milliseconds.",
     )
     start_timeout_seconds: float = Field(
         10.0, gt=0, description="How long a new connection may wait with its `start`."
