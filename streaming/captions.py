@@ -99,12 +99,6 @@ class Captions:
         """Utterances that are over and wait for their finals."""
         return sum(segment.end is not None for segment in self._segments.values())
 
-    @property
-    def unfinished_since(self) -> int | None:
-        """Where the oldest speech without a final begins, in samples, or None."""
-        first = next(iter(self._segments.values()), None)
-        return first.utterance.onset if first else None
-
     def drop(self) -> None:
         """Forget everything unfinished."""
         self._segments.clear()

@@ -155,11 +155,6 @@ class Segmenter:
         return self._open
 
     @property
-    def position(self) -> int:
-        """Samples heard so far."""
-        return self._position
-
-    @property
     def silence_ms(self) -> int:
         """Silence since the last speech of the utterance under way; 0 if there is none."""
         if self._open is None:

@@ -155,11 +155,6 @@ class StreamSession:
         windows = sum(len(h.windows) - h.done for h in self._inbox if isinstance(h, _Heard))
         return windows * WINDOW / SAMPLE_RATE
 
-    @property
-    def unfinished_since(self) -> int | None:
-        """Where the oldest speech without a final begins, in samples, or None."""
-        return self._captions.unfinished_since
-
     def actions(self) -> list[Action]:
         """What is to be done, in order. Each action is given once."""
         actions = self._actions[:]
