@@ -128,12 +128,11 @@ class Dispatcher(Generic[J, R]):
                 self._rejected += 1
                 raise
             self._futures[ticket] = future
-            loser = None if displaced is None else self._futures.pop(displaced, None)
-            if displaced is not None:
-                self._superseded += 1
+            losers = [self._futures.pop(loser, None) for loser in displaced]
+            self._superseded += len(displaced)
             self._changed.notify()
-        if loser is not None:
-            deliver([(loser, Superseded("A newer request took its place."))])
+        overtaken = Superseded("A newer request took its place.")
+        deliver([(loser, overtaken) for loser in losers if loser is not None])
         try:
             return await future
         except asyncio.CancelledError:

@@ -62,8 +62,8 @@ class RecognitionJob:
     """One piece of audio to recognise.
 
     ``(session, segment, revision)`` says who asked: a result is only ever applied to the state
-    that asked for it. Two jobs of one ``(session, segment)`` with ``PARTIAL`` priority supersede
-    each other: the queue keeps the newer.
+    that asked for it. A job that waits is superseded by a newer one of its segment and task,
+    unless it is ``OFFLINE`` or young: the queue keeps the newer.
     """
 
     session: str
@@ -100,8 +100,11 @@ class Hypothesis:
     confidence: float = 1.0
     no_speech_probability: float = 0.0
     words: tuple[Word, ...] | None = None
+    ending: float = 0.0
+    """How sure it is that the text ends where a sentence does, 0…1: the probability of its last
+    punctuation mark, 0 without one. Told of captions' finals only."""
     redone: bool = False
-    """Whether the first decode looked wrong (a loop, a runaway) and full context was used."""
+    """Whether the first decode looked wrong (a loop, a runaway) and more context was used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
