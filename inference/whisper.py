@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Final
@@ -34,8 +35,12 @@ _SILENT: Final = 1e-4
 """Samples no louder than this (-80 dBFS) are silence. Whisper, asked, says "you" or "Thank you"."""
 
 BEAM: Final = 5
-"""Hypotheses followed side by side for a final: Whisper's own choice. On two cores it takes a
-third longer than greedy decoding."""
+"""Hypotheses followed side by side: Whisper's own choice. On a CPU it takes a third longer than
+greedy decoding."""
+
+_CAREFUL_FINALS: Final = 0.4
+_CAREFUL_PARTIALS: Final = 0.1
+"""Seconds that finals may wait of late for one more to be decoded with a beam, or a partial."""
 
 _CPU_BATCH: Final = 4
 _GPU_BATCH: Final = 16
@@ -78,7 +83,6 @@ class WhisperRecognizer:
         self.replicas = replicas
         self.max_batch = max_batch
         self.beam_size = beam_size
-        self.partial_beam = 1
         # One model serves all threads: the weights are shared, each call runs on a free replica.
         self._dispatcher: Dispatcher[Row, Hypothesis] = Dispatcher(
             name=f"whisper-{name}",
@@ -106,8 +110,8 @@ class WhisperRecognizer:
         ``device`` is ``auto``, ``cpu`` or ``cuda``. ``compute_type`` is one of CTranslate2's;
         ``default`` is int8 on a CPU and float16 on a GPU. On a CPU there is a ``replica`` for each
         physical core, each with one of ``threads``: utterances are many and small, so they run
-        beside each other rather than spread over the cores. ``beam_size`` is for finals and
-        offline work; partials are greedy.
+        beside each other rather than spread over the cores. ``beam_size`` is for as long as the
+        load allows it; then decoding is greedy.
 
         Raises ``RuntimeError`` or ``ValueError`` when the model can't be loaded so.
         """
@@ -196,12 +200,15 @@ class WhisperRecognizer:
             bucket_for(len(job.audio), job.priority),
             self._tokens.prompt(job.vocabulary, job.prompt),
             self._beam(job.priority),
+            time.monotonic(),
         )
 
     def _beam(self, priority: Priority) -> int:
-        if priority is Priority.PARTIAL:
-            return self.partial_beam
-        return self.beam_size
+        """As much care as the load allows."""
+        if priority is Priority.OFFLINE:
+            return self.beam_size
+        most = _CAREFUL_FINALS if priority is Priority.FINAL else _CAREFUL_PARTIALS
+        return self.beam_size if self._dispatcher.wait <= most else 1
 
 
 def _loudest(audio: Audio) -> float:

@@ -7,6 +7,7 @@ loudest frame), padding by the row's own length, its own prompt, language, task 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -36,7 +37,16 @@ from inference.decoding import (
 )
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed, SurtitleError
-from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob, Task, Word
+from streaming.types import (
+    SAMPLE_RATE,
+    Audio,
+    Hypothesis,
+    Priority,
+    RecognitionJob,
+    Task,
+    Timing,
+    Word,
+)
 
 Mel = NDArray[np.float32]
 """Log-mel spectrogram, shape ``(mels, frames)``."""
@@ -54,6 +64,8 @@ class Row:
     prompt: tuple[int, ...] = ()
     beam: int = 1
     """Hypotheses followed side by side; 1 is greedy."""
+    asked: float = 0.0
+    """When, on the monotonic clock."""
 
     @property
     def session(self) -> str:
@@ -100,6 +112,7 @@ class _Work:
     """Encoder output that led to ``decoded``, and the row's index in it."""
     widest: tuple[Any, int] | None = None
     """Likewise of the longest context there is."""
+    encode_seconds: float = 0.0
     ending: float = 0.0
     """See :class:`~streaming.types.Hypothesis`."""
     words: tuple[Word, ...] | None = None
@@ -148,20 +161,26 @@ class WhisperEngine:
 
     def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         """Recognise rows of one group, in order."""
+        began = time.monotonic()
         works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
         final = rows[0].final
         if final:
             self._redo(works)
         self._align([work for work in works if work.row.job.words or work.awaited])
-        # The next partial is on its way: better none than a wrong one, or a slow one.
-        return [self._hypothesis(work) if final else self._believed(work) for work in works]
-
-    def _believed(self, work: _Work) -> Hypothesis | SurtitleError:
-        doubt = work.doubt(FULL_LIMITS)
-        if doubt is not None:
-            return RecognitionFailed(f"this partial is not to be believed: {doubt}")
-        return self._hypothesis(work)
+        encoded = works[0].encode_seconds
+        decoded = time.monotonic() - began - encoded
+        answers: list[Hypothesis | SurtitleError] = []
+        for work in works:
+            # The next partial is on its way: better none than a wrong one, or a slow one.
+            doubt = None if final else work.doubt(FULL_LIMITS)
+            if doubt is None:
+                timing = Timing(began - work.row.asked, encoded, decoded)
+                answers.append(self._hypothesis(work, timing))
+            else:
+                error = f"this partial is not to be believed: {doubt}"
+                answers.append(RecognitionFailed(error))
+        return answers
 
     def warm(self, bucket: int) -> None:
         """Run one decode of an encoder length, so that its kernels and buffers are ready."""
@@ -182,7 +201,10 @@ class WhisperEngine:
 
     def _decode(self, works: Sequence[_Work], frames: int) -> None:
         """Decode from ``frames`` of context."""
+        began = time.monotonic()
         encoded = self._encode([_lengthened(work.mel, frames) for work in works])
+        for work in works:
+            work.encode_seconds += time.monotonic() - began
         self._choose_languages(works, encoded)
         answers = self._generate(works, encoded, beam_size=works[0].row.beam)
         for index, (work, answer) in enumerate(zip(works, answers, strict=True)):
@@ -319,7 +341,7 @@ class WhisperEngine:
                         samples=work.samples,
                     )
 
-    def _hypothesis(self, work: _Work) -> Hypothesis:
+    def _hypothesis(self, work: _Work, timing: Timing) -> Hypothesis:
         answer, words, ending = work.answer, work.words, work.ending
         if is_silence(answer):
             answer, words, ending = replace(answer, text="", tokens=()), (), 0.0
@@ -331,6 +353,7 @@ class WhisperEngine:
             no_speech_probability=answer.no_speech_probability,
             words=(words or ()) if work.row.job.words else None,
             ending=ending,
+            timing=timing,
             redone=work.redone,
         )
 

@@ -29,9 +29,9 @@ _UNSPACED: Final = (
 _UNIT: Final = re.compile(rf"\s*(?:[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+)")
 _AGREEING: Final = 2
 """Successive hypotheses that must have a word for it to be shown."""
-_PATIENCE: Final = 4
+_PATIENCE: Final = 5
 """Contradictions of what is shown, in a row, that replace it."""
-_STABLE_AFTER: Final = 4
+_STABLE_AFTER: Final = 5
 """Successive hypotheses that must have a word for it to be stable."""
 _STABLE_BEHIND: Final = 5
 """Words that must be heard behind a word for it to be stable."""

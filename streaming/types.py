@@ -87,6 +87,17 @@ class RecognitionJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long an answer took, by stage, in seconds."""
+
+    queued: float = 0.0
+    """From the question to the start of the batch it was answered in."""
+    encoded: float = 0.0
+    decoded: float = 0.0
+    """Of the whole batch: what its rows waited for together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What the recogniser believes was said in one job's audio.
 
@@ -103,6 +114,7 @@ class Hypothesis:
     ending: float = 0.0
     """How sure it is that the text ends where a sentence does, 0…1: the probability of its last
     punctuation mark, 0 without one. Told of captions' finals only."""
+    timing: Timing = Timing()
     redone: bool = False
     """Whether the first decode looked wrong (a loop, a runaway) and more context was used."""
 

@@ -15,6 +15,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from bench.corpus import normalize
 from inference import whisper_engine
 from inference.decoding import BUCKETS, FULL, Limits, bucket_for
+from inference.dispatcher import Dispatcher
 from inference.models import ModelStore
 from inference.whisper import WhisperRecognizer
 from inference.whisper_engine import Row, WhisperEngine
@@ -264,7 +265,7 @@ def test_finals_tell_how_surely_they_end_a_sentence(engine: WhisperEngine) -> No
     assert partial.ending == 0.0, "nobody asks"
 
 
-async def test_finals_follow_several_hypotheses_and_partials_one(
+async def test_decoding_is_as_careful_as_the_load_allows(
     recognizer: WhisperRecognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widths: list[int] = []
@@ -275,9 +276,18 @@ async def test_finals_follow_several_hypotheses_and_partials_one(
         return generate(*arguments, **options)
 
     monkeypatch.setattr(recognizer._engine, "_generate", watched)
-    for priority in (Priority.FINAL, Priority.PARTIAL):
-        await recognizer.recognize(job(audioeval_clips("en")[0].audio(), priority=priority))
-    assert widths == [5, 1]
+    for wait in (0.0, 0.2, 2.0):
+        monkeypatch.setattr(Dispatcher, "wait", wait)
+        for priority in Priority:
+            await recognizer.recognize(job(audioeval_clips("en")[0].audio(), priority=priority))
+    assert widths == [5, 5, 5, 5, 1, 5, 1, 1, 5]
+
+
+async def test_an_answer_tells_how_long_it_took(recognizer: WhisperRecognizer) -> None:
+    heard = await recognizer.recognize(job(audioeval_clips("en")[0].audio()))
+    assert heard.timing.queued >= 0
+    assert heard.timing.encoded > 0
+    assert heard.timing.decoded > 0
 
 
 async def test_thirty_seconds_are_taken_whole(recognizer: WhisperRecognizer) -> None:

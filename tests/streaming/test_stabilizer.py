@@ -75,7 +75,7 @@ def test_what_is_shown_gives_way_to_many_contradictions_only() -> None:
     stabilizer = Stabilizer()
     for _ in range(2):
         stabilizer.update("what did then the Dow do")
-    for _ in range(4):
+    for _ in range(5):
         stabilizer.update("what ails thee then that thou")
         assert shown(stabilizer) == "what did then the Dow"
     stabilizer.update("what ails thee then that thou")
@@ -94,7 +94,7 @@ def test_shorter_agreement_contradicts_nothing() -> None:
 def test_a_word_is_stable_once_it_was_heard_often_and_is_well_behind() -> None:
     stabilizer = Stabilizer()
     text = "one two three four five six seven eight nine"
-    for _ in range(3):
+    for _ in range(4):
         stabilizer.update(text)
     assert stabilizer.stable == ""
     stabilizer.update(text)
@@ -125,7 +125,7 @@ STABLE = "there is a cat on the mat and it sleeps all day long"
 
 def test_a_hypothesis_that_rewrites_stable_words_changes_only_what_follows() -> None:
     stabilizer = Stabilizer()
-    for _ in range(4):
+    for _ in range(5):
         stabilizer.update(STABLE)
     assert stabilizer.stable == "there is a cat on the mat and"
     assert stabilizer.finish("Their is the cat on the mat and it slept.") == (
@@ -137,7 +137,7 @@ def test_a_hypothesis_that_rewrites_stable_words_changes_only_what_follows() -> 
 
 def test_characters_are_words_where_there_are_no_spaces() -> None:
     stabilizer = Stabilizer()
-    for _ in range(4):
+    for _ in range(5):
         stabilizer.update("こんにちは世界。今日は")
     assert stabilizer.stable == "こんにちは"
     assert stabilizer.unstable == "世界。今日"
@@ -161,7 +161,7 @@ def test_alignment(committed: str, heard: str, expected: int) -> None:
 
 def test_words_shown_beyond_a_cut_are_left_out_of_what_follows() -> None:
     before, after = Stabilizer(), Stabilizer()
-    for _ in range(4):
+    for _ in range(5):
         before.update("we went to the house, and then to the sea and back to town with all")
     assert before.stable == "we went to the house, and then to the sea and"
     surplus = before.surplus("We went to the house, and then")
