@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint types imports bench lock test-parity test-browser clean
+.PHONY: run test check lint types imports bench bench-load bench-text lock test-parity test-browser clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/run  ## set up, and serve on 127.0.0.1:8000
@@ -36,6 +36,12 @@ bench: $(STAMPS)/dev
 	$(BIN)/python -m bench.short_context
 	$(BIN)/python -m bench.interim_translation
 	$(BIN)/python -m bench.quality --sets english,longform,languages,nonspeech,translation
+
+bench-load: $(STAMPS)/dev  ## how many speakers at once: 10 to 20 minutes, on an otherwise idle machine
+	$(BIN)/python -m bench.load --find
+
+bench-text: $(STAMPS)/dev
+	$(BIN)/python -m bench.text
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Surtitle needs Python 3.11 or newer")'
