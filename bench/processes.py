@@ -119,6 +119,12 @@ def slope(points: Sequence[tuple[float, float]]) -> float | None:
     return sum((a - x) * (b - y) for a, b in points) / spread if spread else None
 
 
+def pairs(given: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` of a command line, as variables for a server's environment."""
+    parts = (one.partition("=") for one in given)
+    return {name: value for name, _, value in parts}
+
+
 def _processor(process: psutil.Process) -> float:
     """Seconds of processor time; 0 of one that has gone."""
     try:

@@ -32,7 +32,7 @@ from bench.corpus import default_manifest, read_manifest, utterances
 from bench.interim_translation import repository_texts
 from bench.machine import machine
 from bench.metrics import quantile, rounded
-from bench.processes import Sampler, load
+from bench.processes import Sampler, load, pairs
 from inference.sentences import sentences as split
 from tests.e2e.server import Server, serving
 
@@ -238,6 +238,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--concurrency", default="1,4,16")
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--env", action="append", default=[], metavar="NAME=VALUE", help="for the server"
+    )
     arguments = parser.parse_args(argv)
     sentences = [one for text in repository_texts() for one in split(text, "en")]
     if arguments.manifest is not None:
@@ -246,7 +249,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     new = texts(sentences, seed=arguments.seed)
     rows = []
     characters: list[int] = []
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as server:
+    variables = pairs(arguments.env)
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), **variables) as server:
         for concurrency in map(int, arguments.concurrency.split(",")):
             wanted = list(itertools.islice(new, round(_ENOUGH * arguments.seconds)))
             requests = [request(server, text) for text in wanted]
@@ -260,6 +264,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = {
         "machine": machine(),
         "seconds": arguments.seconds,
+        "variables": variables,
         "characters": sum(characters) / len(characters),
         "rows": rows,
     }

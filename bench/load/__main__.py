@@ -38,6 +38,7 @@ from bench.load.scenarios import Result
 from bench.load.servers import KINDS, Target, started
 from bench.load.speech import Utterance, pool
 from bench.machine import machine
+from bench.processes import pairs
 from inference.models import ModelStore, SpeechModel
 
 
@@ -141,14 +142,9 @@ def _target(
             folder,
             model=model.path,
             installed=arguments.rivals,
-            variables=_variables(arguments),
+            variables=pairs(arguments.env),
         )
     )
-
-
-def _variables(arguments: argparse.Namespace) -> dict[str, str]:
-    pairs = (given.partition("=") for given in arguments.env)
-    return {name: value for name, _, value in pairs}
 
 
 def _measured(
@@ -200,7 +196,7 @@ def _section(
         "machine": machine(),
         "model": model.name,
         "seconds": arguments.seconds,
-        "variables": _variables(arguments),
+        "variables": pairs(arguments.env),
         "pool": {
             "utterances": len(utterances),
             "seconds": sum(one.seconds for one in utterances),

@@ -27,7 +27,8 @@ from streaming.types import SAMPLE_RATE
 SECONDS: Final = FRAME / SAMPLE_RATE
 """Length of a frame."""
 _PATIENCE: Final = 120.0
-"""How long, in seconds, a client waits for what is missing when all has been said."""
+"""How long, in seconds, a client waits for what is missing when all has been said; half of it for
+an answer to its greeting."""
 _TICK: Final = 0.02
 _PROBE_EVERY: Final = 0.25
 
@@ -45,6 +46,8 @@ class Idle:
     """Seconds between two messages of one of them."""
     message: bytes | str
     """What each sends: a frame of quiet, or a keepalive."""
+    tenants: int = 1
+    """How many of the run's keys they share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,24 +157,28 @@ async def _probe(url: str, answers: list[float]) -> None:
             await asyncio.sleep(_PROBE_EVERY)
 
 
+def _connection(plan: Plan, tenant: int) -> websockets.connect:
+    return websockets.connect(
+        plan.url,
+        additional_headers=plan.headers[tenant],
+        max_size=None,
+        compression=None,
+        ping_interval=None,
+        open_timeout=_PATIENCE / 2,
+    )
+
+
 # ---------------------------------------------------------------- speakers
 
 
 async def _stream(plan: Plan, script: Script, zero: float) -> StreamLog:
     """One client from its connecting to its end."""
     log = StreamLog(script=script)
-    dialect: Dialect = DIALECTS[plan.server]()
+    dialect = DIALECTS[plan.server]()
     log.transcript = dialect.transcript
     await asyncio.sleep(max(0.0, zero + script.offset - time.time()))
     try:
-        async with websockets.connect(
-            plan.url,
-            additional_headers=plan.headers[script.tenant],
-            max_size=None,
-            compression=None,
-            ping_interval=None,
-            open_timeout=60,
-        ) as socket:
+        async with _connection(plan, script.tenant) as socket:
             await _talk(socket, dialect, plan, log)
     except websockets.InvalidStatus as error:
         log.refused, log.retry_after = _refusal(error)
@@ -189,7 +196,7 @@ async def _talk(
     for message in dialect.opening():
         await socket.send(message)
     while not dialect.ready:
-        dialect.receive(0.0, await asyncio.wait_for(socket.recv(), 60))
+        dialect.receive(0.0, await asyncio.wait_for(socket.recv(), _PATIENCE / 2))
         if dialect.refused:
             return
     log.began = time.time()
@@ -292,17 +299,10 @@ class _Crowd:
         """One session: ``arrived`` is set when it is connected, or can't be."""
         plan = self._plan
         try:
-            async with websockets.connect(
-                plan.url,
-                additional_headers=plan.headers[0],
-                max_size=None,
-                compression=None,
-                ping_interval=None,
-                open_timeout=60,
-            ) as socket:
+            async with _connection(plan, number % idle.tenants) as socket:
                 for message in DIALECTS[plan.server]().opening():
                     await socket.send(message)
-                await asyncio.wait_for(socket.recv(), 60)
+                await asyncio.wait_for(socket.recv(), _PATIENCE / 2)
                 self.connected += 1
                 arrived.set()
                 drain = asyncio.create_task(_ignore(socket))

@@ -144,8 +144,8 @@ class Runs:
         (one,) = self.scripts(1, seconds=1.0)
         self.run([replace(one, lines=one.lines[:1])])
 
-    def alone(self) -> Outcome:
+    def alone(self, seconds: float) -> Outcome:
         """One speaker, who says everything there is at least once: what others are compared to."""
-        outcome = self.run(self.scripts(1, seconds=max(self.seconds, sum(self._lengths) - 1)))
+        outcome = self.run(self.scripts(1, seconds=max(seconds, sum(self._lengths) - 1)))
         self.baseline = Baseline.of(outcome.groups["speaker"].heard)
         return outcome

@@ -23,6 +23,9 @@ _NEWCOMERS_AFTER: Final = 1 / 3
 """After which part of a run an overload begins."""
 _SLICE: Final = 10.0
 """Seconds of a run that are looked at together, to see what changes."""
+_STREAMS_A_KEY: Final = 100
+_SPOKEN: Final = 280.0
+"""Seconds of speech below which the 95th percentile is that of a few utterances."""
 _WARM: Final = 0.2
 """Part of a soak in which memory may still grow: caches fill, pools reach their size."""
 
@@ -37,7 +40,7 @@ class Result:
 
 def speakers(runs: Runs, counts: Sequence[int]) -> Result:
     """So many speakers at once, one number after the other."""
-    return Result([_with(runs, count) for count in counts])
+    return Result([_with(runs, count, runs.seconds) for count in counts])
 
 
 def find(runs: Runs, *, limit: int) -> Result:
@@ -45,7 +48,8 @@ def find(runs: Runs, *, limit: int) -> Result:
     rows: dict[int, Figures] = {}
 
     def holds(count: int) -> bool:
-        rows[count] = _with(runs, count)
+        # The fewer speak, the longer they have to.
+        rows[count] = _with(runs, count, max(runs.seconds, _SPOKEN / count))
         return not rows[count]["shortcomings"]
 
     found = largest(holds, limit=limit)
@@ -56,8 +60,9 @@ def find(runs: Runs, *, limit: int) -> Result:
     )
 
 
-def _with(runs: Runs, count: int) -> Figures:
-    outcome = runs.alone() if count == 1 else runs.run(runs.scripts(count))
+def _with(runs: Runs, count: int, seconds: float) -> Figures:
+    alone = count == 1
+    outcome = runs.alone(seconds) if alone else runs.run(runs.scripts(count, seconds=seconds))
     row = outcome.row("speaker", runs.baseline)
     row = {"speakers": count, **row, "shortcomings": shortcomings(row)}
     say(row)
@@ -68,9 +73,14 @@ def idle(runs: Runs, count: int, *, speaking: int, keepalive: bool, folder: Path
     """Many sessions that say nothing, and a few that speak. ``folder`` is for a log."""
     every = 20.0 if keepalive else 0.25
     sound = b"".join(encoded(quiet(every))["s16"]) if not keepalive else '{"type": "keepalive"}'
-    crowd = Idle(count=count, ramp=count / 100, settle=5.0, every=every, message=sound)
-    few = runs.run(runs.scripts(speaking))
-    many = runs.run(runs.scripts(speaking), idle=crowd)
+    # One key may have only so many streams at once.
+    tenants = -(-count // _STREAMS_A_KEY)
+    headers = [_headers(_issue(runs, f"load-{number}")) for number in range(tenants)]
+    crowd = Idle(
+        count=count, ramp=count / 100, settle=5.0, every=every, message=sound, tenants=tenants
+    )
+    few = runs.run(runs.scripts(speaking), headers=headers)
+    many = runs.run(runs.scripts(speaking), headers=headers, idle=crowd)
     rows = [
         {"speakers": speaking, "idle": 0, **few.row("speaker", runs.baseline)},
         {"speakers": speaking, "idle": count, **many.row("speaker", runs.baseline)},
@@ -87,7 +97,9 @@ def idle(runs: Runs, count: int, *, speaking: int, keepalive: bool, folder: Path
     if runs.target.pid is not None:
         verdict["kib_per_idle_session"] = _each(many)
         with bare(folder) as target:
-            verdict["kib_per_bare_socket"] = _each(runs.run([], idle=crowd, target=target))
+            verdict["kib_per_bare_socket"] = _each(
+                runs.run([], headers=headers, idle=crowd, target=target)
+            )
     return Result(rows, verdict)
 
 
@@ -165,8 +177,7 @@ def _memory_over_time(outcome: Outcome) -> Figures:
 
 def tenants(runs: Runs, *, speaking: int, flood: int) -> Result:
     """A few speakers of one key, alone and beside a flood from another key."""
-    keys = [_issue(runs, f"load-{name}") for name in ("polite", "flood")]
-    headers = [{"Authorization": f"Bearer {key}"} for key in keys]
+    headers = [_headers(_issue(runs, f"load-{name}")) for name in ("polite", "flood")]
     alone = runs.run(runs.scripts(speaking, group="alone"), headers=headers)
     beside = runs.run(
         [
@@ -204,6 +215,10 @@ def _issue(runs: Runs, user: str) -> str:
     )
     answer.raise_for_status()
     return str(answer.json()["api_key"])
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
 
 
 def over_time(group: Group, every: float = _SLICE) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bench.processes import Others, Sample, Sampler, load, slope
+from bench.processes import Others, Sample, Sampler, load, pairs, slope
 
 
 def test_cores_are_processor_seconds_a_second() -> None:
@@ -46,3 +46,7 @@ def test_processes_are_really_read() -> None:
     assert last.everything >= last.clients > 0
     assert sampler.between(first.time, first.time) == [first]
     assert Others(os.getppid()).cores() >= 0
+
+
+def test_variables_are_read_from_a_command_line() -> None:
+    assert pairs(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}

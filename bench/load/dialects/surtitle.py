@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from bench.load.transcript import Transcript
+from bench.load.dialects.base import Dialect, Message
 from streaming import wire
 
 _events: Final = msgspec.json.Decoder(wire.ServerEvent)
 
 
-class SurtitleDialect:
+class SurtitleDialect(Dialect):
     """Final is what a ``final`` says."""
 
-    encoding: Literal["s16"] = "s16"
-    closes = False
     # The stop is not to do what the endpoint should: the last utterance ends like the others.
     tail = (3.0, 3.0)
 
-    def __init__(self) -> None:
-        self.transcript = Transcript()
-        self.ready = False
-        self.refused: str | None = None
-        self.over = False
-
-    def opening(self) -> list[str | bytes]:
+    def opening(self) -> list[Message]:
         return [json.dumps({"type": "start", "source": "en"})]
 
-    def closing(self) -> list[str | bytes]:
+    def closing(self) -> list[Message]:
         return ['{"type": "stop"}']
 
-    def receive(self, time: float, message: str | bytes) -> None:
+    def receive(self, time: float, message: Message) -> None:
         transcript = self.transcript
         match _events.decode(message):
             case wire.ReadyEvent():

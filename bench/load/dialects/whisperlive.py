@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from bench.load.transcript import Transcript
+from bench.load.dialects.base import Dialect, Message
 
 
 class _Segment(msgspec.Struct):
@@ -32,22 +32,19 @@ class _Answer(msgspec.Struct):
 _answers: Final = msgspec.json.Decoder(_Answer)
 
 
-class WhisperLiveDialect:
+class WhisperLiveDialect(Dialect):
     """Final is a segment that is ``completed``."""
 
-    encoding: Literal["f32"] = "f32"
+    encoding = "f32"
     closes = True
     tail = (12.0, 90.0)
 
     def __init__(self) -> None:
-        self.transcript = Transcript()
-        self.ready = False
-        self.refused: str | None = None
-        self.over = False
+        super().__init__()
         self._completed: dict[str, int] = {}
         """Numbers of completed segments, by their start."""
 
-    def opening(self) -> list[str | bytes]:
+    def opening(self) -> list[Message]:
         options = {
             "uid": str(uuid.uuid4()),
             "language": "en",
@@ -61,10 +58,10 @@ class WhisperLiveDialect:
         }
         return [json.dumps(options)]
 
-    def closing(self) -> list[str | bytes]:
+    def closing(self) -> list[Message]:
         return [b"END_OF_AUDIO"]
 
-    def receive(self, time: float, message: str | bytes) -> None:
+    def receive(self, time: float, message: Message) -> None:
         answer = _answers.decode(message)
         if answer.message == "SERVER_READY":
             self.ready = True

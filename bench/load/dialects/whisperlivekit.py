@@ -6,11 +6,11 @@ and a ``buffer_transcription`` behind them that was not. An empty frame ends the
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from bench.load.transcript import Transcript
+from bench.load.dialects.base import Dialect, Message
 
 
 class _Line(msgspec.Struct):
@@ -28,26 +28,15 @@ class _Answer(msgspec.Struct):
 _answers: Final = msgspec.json.Decoder(_Answer)
 
 
-class WhisperLiveKitDialect:
+class WhisperLiveKitDialect(Dialect):
     """Final is the text of ``lines``; a line goes on growing, so none is ever whole."""
 
-    encoding: Literal["s16"] = "s16"
-    closes = False
     tail = (12.0, 90.0)
 
-    def __init__(self) -> None:
-        self.transcript = Transcript()
-        self.ready = False
-        self.refused: str | None = None
-        self.over = False
-
-    def opening(self) -> list[str | bytes]:
-        return []
-
-    def closing(self) -> list[str | bytes]:
+    def closing(self) -> list[Message]:
         return [b""]
 
-    def receive(self, time: float, message: str | bytes) -> None:
+    def receive(self, time: float, message: Message) -> None:
         answer = _answers.decode(message)
         if answer.error or answer.status == "error":
             self.transcript.notices[f"error {answer.error or answer.status}"] += 1

@@ -12,7 +12,7 @@ from streaming import wire
 
 def fed(name: str, *messages: Any) -> Dialect:
     """A dialect that has received messages, at 0, 1, 2 … seconds."""
-    dialect: Dialect = DIALECTS[name]()
+    dialect = DIALECTS[name]()
     for time, message in enumerate(messages):
         text = message if isinstance(message, str | bytes) else json.dumps(message)
         dialect.receive(float(time), text)
@@ -21,7 +21,7 @@ def fed(name: str, *messages: Any) -> Dialect:
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_no_audio_goes_out_before_the_server_is_ready(name: str) -> None:
-    dialect: Dialect = DIALECTS[name]()
+    dialect = DIALECTS[name]()
     assert not dialect.ready
     assert not dialect.over
     assert dialect.refused is None
@@ -131,7 +131,7 @@ def test_whisperlive_says_other_things_as_well() -> None:
 
 
 def test_whisperlive_wants_floats_and_silence() -> None:
-    dialect: Dialect = DIALECTS["whisperlive"]()
+    dialect = DIALECTS["whisperlive"]()
     (options,) = map(json.loads, dialect.opening())
     assert options["task"] == "transcribe"
     assert options["language"] == "en"

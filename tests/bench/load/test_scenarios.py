@@ -106,7 +106,10 @@ def test_newcomers_at_capacity_are_counted_apart() -> None:
     assert max(ends) - min(ends) <= 4  # the length of an utterance
 
 
-def test_what_an_idle_session_takes_is_told(tmp_path: Path) -> None:
+def test_what_an_idle_session_takes_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenarios, "_issue", lambda _, user: user)
     result = scenarios.idle(FakeRuns(holds=5), 1000, speaking=5, keepalive=False, folder=tmp_path)
     assert result.verdict["connected"] == 1000
     assert result.verdict["kib_per_idle_session"] == pytest.approx(KIB_EACH)
