@@ -183,7 +183,7 @@ async def _stream(plan: Plan, script: Script, zero: float) -> StreamLog:
     except websockets.InvalidStatus as error:
         log.refused, log.retry_after = _refusal(error)
     except (websockets.ConnectionClosed, OSError, TimeoutError) as error:
-        log.broken = f"{type(error).__name__}: {error}"[:200]
+        log.broken = f"{type(error).__name__}: {error}".rstrip(": ")[:200]
     log.refused = log.refused or dialect.refused
     if log.began is not None and not dialect.over and log.broken is None:
         log.broken = "closed before everything had come"
@@ -215,7 +215,10 @@ async def _talk(
         # A server that has gone leaves nothing to speak to; one that listens still owes answers.
         if not listener.done():
             await speaker
-            await asyncio.wait_for(listener, _PATIENCE)
+            await asyncio.wait({listener}, timeout=_PATIENCE)
+        if not listener.done():
+            log.broken = f"not finished {_PATIENCE:.0f} s after the last word"
+            return
     finally:
         log.ended = time.perf_counter() - began
         for task in (listener, speaker):
