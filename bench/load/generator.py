@@ -27,8 +27,9 @@ from streaming.types import SAMPLE_RATE
 SECONDS: Final = FRAME / SAMPLE_RATE
 """Length of a frame."""
 _PATIENCE: Final = 120.0
-"""How long, in seconds, a client waits for what is missing when all has been said; half of it for
-an answer to its greeting."""
+"""How long, in seconds, a client waits for what is missing when all has been said."""
+_GREETING: Final = 60.0
+"""How long it waits to be let in."""
 _TICK: Final = 0.02
 _PROBE_EVERY: Final = 0.25
 
@@ -164,7 +165,7 @@ def _connection(plan: Plan, tenant: int) -> websockets.connect:
         max_size=None,
         compression=None,
         ping_interval=None,
-        open_timeout=_PATIENCE / 2,
+        open_timeout=_GREETING,
     )
 
 
@@ -190,15 +191,19 @@ async def _stream(plan: Plan, script: Script, zero: float) -> StreamLog:
     return log
 
 
+async def _greet(socket: websockets.ClientConnection, dialect: Dialect) -> None:
+    for message in dialect.opening():
+        await socket.send(message)
+    while not dialect.ready and not dialect.refused:
+        dialect.receive(0.0, await asyncio.wait_for(socket.recv(), _GREETING))
+
+
 async def _talk(
     socket: websockets.ClientConnection, dialect: Dialect, plan: Plan, log: StreamLog
 ) -> None:
-    for message in dialect.opening():
-        await socket.send(message)
-    while not dialect.ready:
-        dialect.receive(0.0, await asyncio.wait_for(socket.recv(), _PATIENCE / 2))
-        if dialect.refused:
-            return
+    await _greet(socket, dialect)
+    if dialect.refused:
+        return
     log.began = time.time()
     began = time.perf_counter()
 
@@ -305,7 +310,7 @@ class _Crowd:
             async with _connection(plan, number % idle.tenants) as socket:
                 for message in DIALECTS[plan.server]().opening():
                     await socket.send(message)
-                await asyncio.wait_for(socket.recv(), _PATIENCE / 2)
+                await asyncio.wait_for(socket.recv(), _GREETING)
                 self.connected += 1
                 arrived.set()
                 drain = asyncio.create_task(_ignore(socket))

@@ -52,6 +52,11 @@ def heard(log: StreamLog, pool: Sequence[Utterance], run: RunLog, steady: float)
     for index, time in first_shown(words, log.transcript.shown).items():
         first[owner[index]] = min(time, first.get(owner[index], time))
     last = final_times(texts, settled(log.transcript.finals))
+    for index, time in first_shown(words, log.transcript.finals, promised=True).items():
+        number = owner[index]
+        # "Ten" and "10" don't meet: such an utterance is found by what the model heard offline.
+        if not spoken[number][1].recognisable:
+            last[number] = max(time, last[number] or 0.0)
     counted = utterance_errors(texts, log.transcript.text)
     found = []
     for number, (line, utterance) in enumerate(spoken):

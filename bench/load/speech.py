@@ -45,6 +45,11 @@ class Utterance:
     def seconds(self) -> float:
         return len(self.audio) / SAMPLE_RATE
 
+    @property
+    def recognisable(self) -> bool:
+        """Whether the model, even offline, gets any word as the reference spells it."""
+        return self.offline.words > self.offline.substitutions + self.offline.deletions
+
 
 def fitting(clips: Sequence[Clip]) -> list[Clip]:
     """The English utterances of a length and kind that a pool is drawn from."""

@@ -165,6 +165,23 @@ async def test_where_closing_is_the_end_it_must_come_after_the_closing_message(
     assert broken is None or str(stream.broken).startswith(broken)
 
 
+async def test_a_server_that_never_finishes_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(generator, "_PATIENCE", 0.01)
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(READY)
+        await socket.send(FINAL)
+        await socket.wait_closed()
+
+    async with listening(handler) as url:
+        (stream,) = (await carried_out(plan(url, 0))).streams
+    assert str(stream.broken).startswith("not finished")
+    assert stream.transcript.text == "Hi"
+
+
 async def test_a_server_that_is_not_there() -> None:
     async with listening(lambda socket: socket.wait_closed()) as url:
         gone = url

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -133,6 +135,16 @@ def test_who_was_refused_missed_nothing() -> None:
     assert row["refused"] == {"503 overloaded": 1}
     assert row["retry_after"] == [3.0]
     assert shortcomings(row) == ["refused: {'503 overloaded': 1}"]
+
+
+def test_what_the_reference_spells_otherwise_is_found_by_what_was_heard_offline() -> None:
+    ten = replace(utterance("ten"), words=(Spoken("10.", 1.0, 0.5),), offline=Errors(1, 1))
+    log = stream(0)
+    log.transcript.finish(1.5, 0, "10!", whole=True)
+    row = figures(groups(run(log), [ten])["speaker"])
+    assert (row["missed"], row["final_lag_p50"]) == (0, 0.5)
+    (missed,) = groups(run(stream(0)), [ten])["speaker"].heard
+    assert missed.final_lag is None
 
 
 def test_groups_are_told_apart() -> None:
