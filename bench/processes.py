@@ -40,8 +40,6 @@ class Sample:
     server: float
     clients: float
     everything: float
-    niced: float
-    """Of everything, what ran at a lower priority: it gives way to a server."""
     memory: float
 
 
@@ -83,15 +81,11 @@ class Sampler:
                 server = sum(map(_processor, family))
                 memory = sum(map(_memory, family))
             clients = sum(map(_processor, self._clients))
-            niced = float(getattr(psutil.cpu_times(), "nice", 0.0))
-            self.samples.append(Sample(time.time(), server, clients, _busy(), niced, memory))
+            self.samples.append(Sample(time.time(), server, clients, _busy(), memory))
 
 
 def load(samples: Sequence[Sample]) -> dict[str, float | None]:
-    """Cores that the server, the clients and others took on average, and the server's memory.
-
-    ``niced_cores`` is the part of the others that gave way, unless the server was niced itself.
-    """
+    """Cores that the server, the clients and others took on average, and the server's memory."""
     if len(samples) < 2:
         return {}
     first, last = samples[0], samples[-1]
@@ -102,7 +96,6 @@ def load(samples: Sequence[Sample]) -> dict[str, float | None]:
         "server_cores": rounded(server / span),
         "client_cores": rounded(clients / span),
         "other_cores": rounded(max(0.0, everything - server - clients) / span),
-        "niced_cores": rounded((last.niced - first.niced) / span),
         "memory_mib": rounded(quantile([sample.memory for sample in samples], 0.5), 1),
         "memory_max_mib": rounded(max(sample.memory for sample in samples), 1),
     }
@@ -117,6 +110,14 @@ def slope(points: Sequence[tuple[float, float]]) -> float | None:
     y = sum(b for _, b in points) / count
     spread = sum((a - x) ** 2 for a, _ in points)
     return sum((a - x) * (b - y) for a, b in points) / spread if spread else None
+
+
+def niceness(process: int) -> int | None:
+    """How far a process gives way to others; 0 is what an operator's server has."""
+    try:
+        return int(psutil.Process(process).nice())
+    except psutil.NoSuchProcess:
+        return None
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:

@@ -197,7 +197,6 @@ def page(report: dict[str, Any]) -> str:
         "server, cores": "server_cores",
         "clients": "client_cores",
         "others": "other_cores",
-        "niced": "niced_cores",
     }
     lines = [
         "# Translation of texts over HTTP",
@@ -214,8 +213,7 @@ def page(report: dict[str, Any]) -> str:
         ),
         "",
         "*New* texts have not been translated before; *seen* ones have, and come from the cache.",
-        "*Cores* are processor seconds a second; *others* are unrelated programs meanwhile,",
-        "*niced* those of them that give way.",
+        "*Cores* are processor seconds a second; *others* are unrelated programs meanwhile.",
         "",
     ]
     return "\n".join(lines)

@@ -20,7 +20,6 @@ import websockets
 from bench.load.dialects import DIALECTS, Dialect, Encoding
 from bench.load.schedule import Script
 from bench.load.transcript import Transcript
-from bench.metrics import quantile
 from bench.replay import FRAME
 from streaming.types import SAMPLE_RATE
 
@@ -134,9 +133,7 @@ async def _generate(plan: Plan) -> RunLog:
         streams=list(logs),
         idle_connected=connected,
         idle_lost=lost,
-        own_delays=[
-            delay for delay in (quantile(own, q) for q in (0.5, 0.99)) if delay is not None
-        ],
+        own_delays=own,
         answers=answers,
     )
 
@@ -183,7 +180,7 @@ async def _stream(plan: Plan, script: Script, zero: float) -> StreamLog:
             await _talk(socket, dialect, plan, log)
     except websockets.InvalidStatus as error:
         log.refused, log.retry_after = _refusal(error)
-    except (websockets.ConnectionClosed, OSError, TimeoutError) as error:
+    except (websockets.WebSocketException, OSError, TimeoutError) as error:
         log.broken = f"{type(error).__name__}: {error}".rstrip(": ")[:200]
     log.refused = log.refused or dialect.refused
     if log.began is not None and not dialect.over and log.broken is None:

@@ -50,7 +50,7 @@ _WORK: Final = (
     ("server, cores", "server_cores"),
     ("clients", "client_cores"),
     ("others", "other_cores"),
-    ("of these niced", "niced_cores"),
+    ("niced by", "niced_by"),
     ("MiB", "memory_max_mib"),
 )
 _METHOD: Final = """\
@@ -74,8 +74,8 @@ operator starts it.
 - *Erasure*: words taken back for each word of the last texts (arXiv 1912.03393).
 - *Answers*: how long `/health/simple` took meanwhile; *loop* is what the server says of its
   event loop.
-- *Cores* are processor seconds a second. *Others* is what unrelated programs took meanwhile:
-  beside a busy neighbour that is not niced, and so doesn't give way, a figure is but a bound.
+- *Cores* are processor seconds a second. *Others* is what unrelated programs took meanwhile: a
+  figure measured beside a busy neighbour is but a bound, the more so if the server was *niced*.
 - Held is a number of speakers with p95 of *final* ≤ 1 s, nothing missed, refused or broken, and
   WER at most 1 point above one speaker's.
 
@@ -173,6 +173,7 @@ def _derived(row: Mapping[str, Any]) -> dict[str, Any]:
         "missed_of": f"{row['missed']} of {row['utterances']}",
         "said": ", ".join(f"{count} × {what}" for what, count in said.items()),
         "loop_p99": round(1000 * loops[0], 1) if loops else None,
+        "niced_by": row.get("server_nice") or None,
         "answers": None if None in answers else "{:.0f} / {:.0f}".format(*_ms(answers)),
     }
 

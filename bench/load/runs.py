@@ -18,7 +18,7 @@ from bench.load.schedule import Script, scripts
 from bench.load.servers import Target
 from bench.load.speech import Utterance, encoded, quiet
 from bench.metrics import quantile, rounded
-from bench.processes import Sample, Sampler, load
+from bench.processes import Sample, Sampler, load, niceness
 
 _REST = 5.0
 """Seconds between two runs, in which a server may recover."""
@@ -33,6 +33,8 @@ class Outcome:
     samples: Sequence[Sample]
     loop: Figures
     """The delay of the server's event loop, where it tells."""
+    nice: int | None = None
+    """The server's niceness, where it is known."""
 
     def row(self, group: str, baseline: Baseline | None = None) -> Figures:
         """The figures of one group, with those of the whole run."""
@@ -45,6 +47,7 @@ class Outcome:
             "answer_p99": rounded(quantile(log.answers, 0.99), 3),
             "client_delay_p99": rounded(quantile(log.own_delays, 0.99), 3),
             "loop": self.loop,
+            "server_nice": self.nice,
         }
 
     @property
@@ -131,12 +134,14 @@ class Runs:
             loop.begin()
             log = executor.submit(generate, plan).result()
             told = loop.end()
+        nice = niceness(target.pid) if target.pid is not None else None
         time.sleep(_REST)
         return Outcome(
             log=log,
             groups=groups(log, self.pool),
             samples=sampler.samples,
             loop=told,
+            nice=nice,
         )
 
     def warm_up(self) -> None:

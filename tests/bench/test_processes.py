@@ -4,20 +4,19 @@ import os
 
 import pytest
 
-from bench.processes import Others, Sample, Sampler, load, pairs, slope
+from bench.processes import Others, Sample, Sampler, load, niceness, pairs, slope
 
 
 def test_cores_are_processor_seconds_a_second() -> None:
     samples = [
-        Sample(10, 5, 1, 100, 20, 300),
-        Sample(12, 6, 1, 101, 20, 320),
-        Sample(14, 8, 1.2, 105, 21, 310),
+        Sample(10, 5, 1, 100, 300),
+        Sample(12, 6, 1, 101, 320),
+        Sample(14, 8, 1.2, 105, 310),
     ]
     assert load(samples) == {
         "server_cores": 0.75,
         "client_cores": 0.05,
         "other_cores": 0.45,
-        "niced_cores": 0.25,
         "memory_mib": 310,
         "memory_max_mib": 320,
     }
@@ -46,6 +45,7 @@ def test_processes_are_really_read() -> None:
     assert last.everything >= last.clients > 0
     assert sampler.between(first.time, first.time) == [first]
     assert Others(os.getppid()).cores() >= 0
+    assert niceness(os.getpid()) == os.nice(0)
 
 
 def test_variables_are_read_from_a_command_line() -> None:

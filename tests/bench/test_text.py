@@ -88,4 +88,4 @@ def test_only_answers_that_are_right_count() -> None:
         "rows": [{"texts": "new", "concurrency": 4, **row}],
     }
     text = page(report)
-    assert "| new | 4 | 4 | 1.5 | 20.0 | 100.0 | 100.0 | 1 × 503 | 0.0 | – | – | – | – |" in text
+    assert "| new | 4 | 4 | 1.5 | 20.0 | 100.0 | 100.0 | 1 × 503 | 0.0 | – | – | – |" in text

@@ -49,7 +49,7 @@ class FakeRuns(Runs):
             answers=[0.002],
         )
         samples = [
-            Sample(at, at / 2, at / 50, at, 0, 700 + (count * each / 1024 if at > 1010 else 0))
+            Sample(at, at / 2, at / 50, at, 700 + (count * each / 1024 if at > 1010 else 0))
             for at in range(1000, 1100)
         ]
         return Outcome(log=log, groups=groups(log, self.pool), samples=samples, loop={})
