@@ -13,6 +13,13 @@ import uvicorn
 
 from app.server import server_config
 from app.settings import Settings
+from streaming import wire
+
+READY = wire.encode(
+    wire.ReadyEvent(
+        seq=1, session="bare", resume_token=None, limits=wire.Limits(1, 1.0, 1.0), model="none"
+    )
+).decode()
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -22,7 +29,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "websocket.accept"})
     await receive()
-    await send({"type": "websocket.send", "text": "{}"})
+    await send({"type": "websocket.send", "text": READY})
     while (await receive())["type"] == "websocket.receive":
         pass
 

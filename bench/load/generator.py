@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Final
 
 import httpx
 import websockets
+from websockets.frames import Frame, Opcode
 
 from bench.load.dialects import DIALECTS, Dialect, Encoding
 from bench.load.schedule import Script
@@ -30,6 +32,8 @@ _PATIENCE: Final = 120.0
 _GREETING: Final = 60.0
 """How long it waits to be let in."""
 _TICK: Final = 0.02
+_TURNS: Final = 25
+"""Into how many parts idle sessions are spread."""
 _PROBE_EVERY: Final = 0.25
 
 
@@ -274,10 +278,15 @@ def _refusal(error: websockets.InvalidStatus) -> tuple[str, float | None]:
 
 
 class _Crowd:
-    """The idle sessions of a plan."""
+    """The idle sessions of a plan.
+
+    There may be thousands, so one task speaks for all of them, with a WebSocket frame made once and
+    written straight to each transport.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._sockets: list[websockets.ClientConnection] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = 0
         self.lost = 0
@@ -287,9 +296,10 @@ class _Crowd:
         idle = self._plan.idle
         if idle is None:
             return
+        self._tasks.append(asyncio.create_task(self._murmur(idle)))
         arrivals = [asyncio.Event() for _ in range(idle.count)]
         for number, arrived in enumerate(arrivals):
-            self._tasks.append(asyncio.create_task(self._sit(idle, number, arrived)))
+            self._tasks.append(asyncio.create_task(self._sit(number % idle.tenants, arrived)))
             await asyncio.sleep(idle.ramp / idle.count)
         for arrived in arrivals:
             await arrived.wait()
@@ -300,33 +310,35 @@ class _Crowd:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _sit(self, idle: Idle, number: int, arrived: asyncio.Event) -> None:
+    async def _sit(self, tenant: int, arrived: asyncio.Event) -> None:
         """One session: ``arrived`` is set when it is connected, or can't be."""
-        plan = self._plan
+        dialect = DIALECTS[self._plan.server]()
         try:
-            async with _connection(plan, number % idle.tenants) as socket:
-                for message in DIALECTS[plan.server]().opening():
-                    await socket.send(message)
-                await asyncio.wait_for(socket.recv(), _GREETING)
-                self.connected += 1
-                arrived.set()
-                drain = asyncio.create_task(_ignore(socket))
-                try:
-                    # Spread, so that they don't all send at once.
-                    due = time.perf_counter() + idle.every * (number % 97) / 97
-                    while True:
-                        await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                        await socket.send(idle.message)
-                        due += idle.every
-                finally:
-                    drain.cancel()
+            async with _connection(self._plan, tenant) as socket:
+                await _greet(socket, dialect)
+                if dialect.refused is None:
+                    self.connected += 1
+                    self._sockets.append(socket)
+                    arrived.set()
+                    async for _ in socket:
+                        pass
         except (websockets.WebSocketException, OSError, TimeoutError):
-            self.lost += 1
+            pass
         finally:
             arrived.set()
+        self.lost += 1
 
-
-async def _ignore(socket: websockets.ClientConnection) -> None:
-    with contextlib.suppress(websockets.ConnectionClosed):
-        async for _ in socket:
-            pass
+    async def _murmur(self, idle: Idle) -> None:
+        """Send for all, spread over the time between two messages of one."""
+        opcode = Opcode.TEXT if isinstance(idle.message, str) else Opcode.BINARY
+        data = idle.message.encode() if isinstance(idle.message, str) else idle.message
+        frame = Frame(opcode, data).serialize(mask=True)
+        due = time.perf_counter()
+        for turn in itertools.count():
+            due += idle.every / _TURNS
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            for socket in self._sockets[turn % _TURNS :: _TURNS]:
+                transport = socket.transport
+                # Where the server doesn't read, nothing is piled up.
+                if not transport.is_closing() and not transport.get_write_buffer_size():
+                    transport.write(frame)

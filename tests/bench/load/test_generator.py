@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import http
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -192,12 +192,10 @@ async def test_a_server_that_is_not_there() -> None:
 
 async def test_idle_sessions_are_there_before_anyone_speaks() -> None:
     idle: list[str | bytes] = []
-    connected = asyncio.Semaphore(0)
 
     async def handler(socket: ServerConnection) -> None:
         await socket.recv()
         await socket.send(READY)
-        connected.release()
         async for message in socket:
             if message == "quiet":
                 idle.append(message)
@@ -210,6 +208,30 @@ async def test_idle_sessions_are_there_before_anyone_speaks() -> None:
     assert (log.idle_connected, log.idle_lost) == (3, 0)
     assert len(idle) >= 3
     assert log.speaking - log.began >= 0.1
+    assert log.streams[0].broken is None
+
+
+async def test_idle_sessions_that_are_refused_or_dropped_are_lost() -> None:
+    greeted = itertools.count()
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(READY)
+        if next(greeted) == 0:
+            return
+        async for message in socket:
+            if message == '{"type": "stop"}':
+                await socket.send(DONE)
+
+    def admit(socket: ServerConnection, request: Request) -> Response | None:
+        wrong = request.headers["Authorization"] == "Bearer wrong"
+        return socket.respond(http.HTTPStatus.TOO_MANY_REQUESTS, "{}") if wrong else None
+
+    async with listening(handler, process_request=admit) as url:
+        crowd = Idle(count=4, ramp=0.0, settle=0.1, every=0.05, message=b"quiet", tenants=2)
+        keys = [{"Authorization": f"Bearer {key}"} for key in ("right", "wrong")]
+        log = await carried_out(replace(plan(url, 0), idle=crowd, headers=keys))
+    assert (log.idle_connected, log.idle_lost) == (2, 3)
     assert log.streams[0].broken is None
 
 
