@@ -141,7 +141,7 @@ def _target(
             arguments.server,
             folder,
             model=model.path,
-            installed=arguments.rivals,
+            installed=arguments.rivals.resolve() if arguments.rivals else None,
             variables=pairs(arguments.env),
         )
     )

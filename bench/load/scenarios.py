@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from bench.load.generator import Idle
+from bench.load.generator import SECONDS, Idle
 from bench.load.measure import Figures, Group, shortcomings
 from bench.load.runs import Outcome, Runs
 from bench.load.schedule import largest
@@ -71,7 +71,7 @@ def _with(runs: Runs, count: int, seconds: float) -> Figures:
 
 def idle(runs: Runs, count: int, *, speaking: int, keepalive: bool, folder: Path) -> Result:
     """Many sessions that say nothing, and a few that speak. ``folder`` is for a log."""
-    every = 20.0 if keepalive else 0.25
+    every = 20.0 if keepalive else 6 * SECONDS
     sound = b"".join(encoded(quiet(every))["s16"]) if not keepalive else '{"type": "keepalive"}'
     # One key may have only so many streams at once.
     tenants = -(-count // _STREAMS_A_KEY)
@@ -89,7 +89,7 @@ def idle(runs: Runs, count: int, *, speaking: int, keepalive: bool, folder: Path
         say(row)
     verdict: Figures = {
         "idle": count,
-        "sends": "keepalives" if keepalive else f"quiet sound every {every} s",
+        "sends": "keepalives" if keepalive else f"quiet sound every {every:.2f} s",
         "connected": many.log.idle_connected,
         "lost": many.log.idle_lost,
         "final_lag_p95": rows[1]["final_lag_p95"],
