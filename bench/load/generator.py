@@ -8,102 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import httpx
 import websockets
-from websockets.frames import Frame, Opcode
 
-from bench.load.dialects import DIALECTS, Dialect, Encoding
+from bench.load.crowd import Crowd
+from bench.load.dialects import DIALECTS, Dialect
+from bench.load.handshake import connection, greet, refusal
+from bench.load.plan import SECONDS, Plan, RunLog, StreamLog
 from bench.load.schedule import Script
-from bench.load.transcript import Transcript
-from bench.replay import FRAME
-from streaming.types import SAMPLE_RATE
 
-SECONDS: Final = FRAME / SAMPLE_RATE
-"""Length of a frame."""
 _PATIENCE: Final = 120.0
 """How long, in seconds, a client waits for what is missing when all has been said."""
-_GREETING: Final = 60.0
-"""How long it waits to be let in."""
 _TICK: Final = 0.02
-_TURNS: Final = 25
-"""Into how many parts idle sessions are spread."""
 _PROBE_EVERY: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idle:
-    """Sessions that are connected and say nothing."""
-
-    count: int
-    ramp: float
-    """Seconds in which they connect."""
-    settle: float
-    """Seconds between the ramp and the first speaker."""
-    every: float
-    """Seconds between two messages of one of them."""
-    message: bytes | str
-    """What each sends: a frame of quiet, or a keepalive."""
-    tenants: int = 1
-    """How many of the run's keys they share."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Everything a run does."""
-
-    server: str
-    url: str
-    health: str | None
-    """Asked now and then, to see how soon the server answers; None: it can't be."""
-    headers: Sequence[Mapping[str, str]]
-    """Of each tenant."""
-    frames: Mapping[Encoding, Sequence[Sequence[bytes]]]
-    """The frames of each utterance of the pool, with the pause behind it."""
-    quiet: Mapping[Encoding, Sequence[bytes]]
-    """Frames nobody speaks in, to be sent again and again."""
-    scripts: Sequence[Script]
-    idle: Idle | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class StreamLog:
-    """What came of one script. ``began`` is on the wall clock, all else in the stream's seconds."""
-
-    script: Script
-    began: float | None = None
-    """When its audio began; None: it never did."""
-    ended: float = 0.0
-    transcript: Transcript = field(default_factory=Transcript)
-    refused: str | None = None
-    retry_after: float | None = None
-    broken: str | None = None
-    """Why the connection ended before everything had come."""
-    late: float = 0.0
-    """How many seconds too late its latest frame was sent: the server had it wait."""
-
-
-@dataclass(slots=True, kw_only=True)
-class RunLog:
-    """What came of a plan. Times are on the wall clock."""
-
-    began: float
-    speaking: float
-    """When the first speaker was due."""
-    ended: float
-    streams: list[StreamLog]
-    idle_connected: int = 0
-    idle_lost: int = 0
-    own_delays: list[float]
-    """How late this process itself was, in seconds, again and again."""
-    answers: list[float]
-    """How long the server took to answer a request for its health, again and again."""
 
 
 def generate(plan: Plan) -> RunLog:
@@ -118,7 +39,7 @@ async def _generate(plan: Plan) -> RunLog:
     watching = [asyncio.create_task(_watch(own))]
     if plan.health is not None:
         watching.append(asyncio.create_task(_probe(plan.health, answers)))
-    crowd = _Crowd(plan)
+    crowd = Crowd(plan)
     try:
         await crowd.gather()
         speaking = time.time()
@@ -159,17 +80,6 @@ async def _probe(url: str, answers: list[float]) -> None:
             await asyncio.sleep(_PROBE_EVERY)
 
 
-def _connection(plan: Plan, tenant: int) -> websockets.connect:
-    return websockets.connect(
-        plan.url,
-        additional_headers=plan.headers[tenant],
-        max_size=None,
-        compression=None,
-        ping_interval=None,
-        open_timeout=_GREETING,
-    )
-
-
 # ---------------------------------------------------------------- speakers
 
 
@@ -180,10 +90,10 @@ async def _stream(plan: Plan, script: Script, zero: float) -> StreamLog:
     log.transcript = dialect.transcript
     await asyncio.sleep(max(0.0, zero + script.offset - time.time()))
     try:
-        async with _connection(plan, script.tenant) as socket:
+        async with connection(plan, script.tenant) as socket:
             await _talk(socket, dialect, plan, log)
     except websockets.InvalidStatus as error:
-        log.refused, log.retry_after = _refusal(error)
+        log.refused, log.retry_after = refusal(error)
     except (websockets.WebSocketException, OSError, TimeoutError) as error:
         log.broken = f"{type(error).__name__}: {error}".rstrip(": ")[:200]
     log.refused = log.refused or dialect.refused
@@ -192,17 +102,10 @@ async def _stream(plan: Plan, script: Script, zero: float) -> StreamLog:
     return log
 
 
-async def _greet(socket: websockets.ClientConnection, dialect: Dialect) -> None:
-    for message in dialect.opening():
-        await socket.send(message)
-    while not dialect.ready and not dialect.refused:
-        dialect.receive(0.0, await asyncio.wait_for(socket.recv(), _GREETING))
-
-
 async def _talk(
     socket: websockets.ClientConnection, dialect: Dialect, plan: Plan, log: StreamLog
 ) -> None:
-    await _greet(socket, dialect)
+    await greet(socket, dialect)
     if dialect.refused:
         return
     log.began = time.time()
@@ -262,83 +165,3 @@ async def _speak(
 def _said(pool: Sequence[Sequence[bytes]], script: Script) -> Iterator[bytes]:
     for line in script.lines:
         yield from pool[line.utterance]
-
-
-def _refusal(error: websockets.InvalidStatus) -> tuple[str, float | None]:
-    """The status with the problem's code, and when to come again."""
-    response = error.response
-    code = ""
-    with contextlib.suppress(ValueError, AttributeError):
-        code = json.loads(response.body or b"{}").get("code", "")
-    wait = response.headers.get("Retry-After", "")
-    return f"{response.status_code} {code}".strip(), float(wait) if wait.isdigit() else None
-
-
-# ---------------------------------------------------------------- idle sessions
-
-
-class _Crowd:
-    """The idle sessions of a plan.
-
-    There may be thousands, so one task speaks for all of them, with a WebSocket frame made once and
-    written straight to each transport.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._sockets: list[websockets.ClientConnection] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self.connected = 0
-        self.lost = 0
-
-    async def gather(self) -> None:
-        """Connect them all, and let the server settle."""
-        idle = self._plan.idle
-        if idle is None:
-            return
-        self._tasks.append(asyncio.create_task(self._murmur(idle)))
-        arrivals = [asyncio.Event() for _ in range(idle.count)]
-        for number, arrived in enumerate(arrivals):
-            self._tasks.append(asyncio.create_task(self._sit(number % idle.tenants, arrived)))
-            await asyncio.sleep(idle.ramp / idle.count)
-        for arrived in arrivals:
-            await arrived.wait()
-        await asyncio.sleep(idle.settle)
-
-    async def leave(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _sit(self, tenant: int, arrived: asyncio.Event) -> None:
-        """One session: ``arrived`` is set when it is connected, or can't be."""
-        dialect = DIALECTS[self._plan.server]()
-        try:
-            async with _connection(self._plan, tenant) as socket:
-                await _greet(socket, dialect)
-                if dialect.refused is None:
-                    self.connected += 1
-                    self._sockets.append(socket)
-                    arrived.set()
-                    async for _ in socket:
-                        pass
-        except (websockets.WebSocketException, OSError, TimeoutError):
-            pass
-        finally:
-            arrived.set()
-        self.lost += 1
-
-    async def _murmur(self, idle: Idle) -> None:
-        """Send for all, spread over the time between two messages of one."""
-        opcode = Opcode.TEXT if isinstance(idle.message, str) else Opcode.BINARY
-        data = idle.message.encode() if isinstance(idle.message, str) else idle.message
-        frame = Frame(opcode, data).serialize(mask=True)
-        due = time.perf_counter()
-        for turn in itertools.count():
-            due += idle.every / _TURNS
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            for socket in self._sockets[turn % _TURNS :: _TURNS]:
-                transport = socket.transport
-                # Where the server doesn't read, nothing is piled up.
-                if not transport.is_closing() and not transport.get_write_buffer_size():
-                    transport.write(frame)

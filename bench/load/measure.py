@@ -10,7 +10,7 @@ from typing import Any
 import jiwer
 
 from bench.corpus import Errors, normalize
-from bench.load.generator import RunLog, StreamLog
+from bench.load.plan import RunLog, StreamLog
 from bench.load.speech import LANGUAGE, Utterance
 from bench.load.transcript import Run, settled
 from bench.metrics import Spoken, erasure, first_shown, quantile, rounded, stable_erasure

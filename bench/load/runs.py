@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from bench.load.dialects import DIALECTS
-from bench.load.generator import Idle, Plan, RunLog, generate
+from bench.load.generator import generate
 from bench.load.loop_delay import LoopDelay
 from bench.load.measure import Baseline, Figures, Group, figures, groups
+from bench.load.plan import Idle, Plan, RunLog
 from bench.load.schedule import Script, scripts
 from bench.load.servers import Target
 from bench.load.speech import Utterance, encoded, quiet

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import httpx
 
-from bench.load.generator import SECONDS, Idle
 from bench.load.measure import Figures, Group, shortcomings
+from bench.load.plan import SECONDS, Idle
 from bench.load.runs import Outcome, Runs
 from bench.load.schedule import largest
 from bench.load.servers import bare

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from bench.corpus import Errors
-from bench.load.generator import RunLog, StreamLog
 from bench.load.measure import (
     Baseline,
     figures,
@@ -15,6 +14,7 @@ from bench.load.measure import (
     shortcomings,
     utterance_errors,
 )
+from bench.load.plan import RunLog, StreamLog
 from bench.load.schedule import Line, Script
 from bench.load.speech import Utterance
 from bench.load.transcript import Run, Transcript

@@ -10,8 +10,8 @@ import pytest
 
 from bench.corpus import Errors
 from bench.load import scenarios
-from bench.load.generator import RunLog, StreamLog
 from bench.load.measure import Group, Heard, groups
+from bench.load.plan import RunLog, StreamLog
 from bench.load.runs import Outcome, Runs
 from bench.load.schedule import Script
 from bench.load.servers import Target
