@@ -49,10 +49,12 @@ _WORK: Final = (
     ("loop p99, ms", "loop_p99"),
     ("server, cores", "server_cores"),
     ("clients", "client_cores"),
-    ("others", "other_cores"),
+    ("others", "others"),
     ("niced by", "niced_by"),
     ("MiB", "memory_max_mib"),
 )
+_BUSY: Final = 0.3
+"""Cores of unrelated programs beside which a measurement says little."""
 _METHOD: Final = """\
 ## How it is measured
 
@@ -74,8 +76,8 @@ operator starts it.
 - *Erasure*: words taken back for each word of the last texts (arXiv 1912.03393).
 - *Answers*: how long `/health/simple` took meanwhile; *loop* is what the server says of its
   event loop.
-- *Cores* are processor seconds a second. *Others* is what unrelated programs took meanwhile: a
-  figure measured beside a busy neighbour is but a bound, the more so if the server was *niced*.
+- *Cores* are processor seconds a second. *Others* is what unrelated programs took meanwhile: where
+  it is bold they took so much that the row is but a bound, the more so if the server was *niced*.
 - Held is a number of speakers with p95 of *final* ≤ 1 s, nothing missed, refused or broken, and
   WER at most 1 point above one speaker's.
 
@@ -173,9 +175,16 @@ def _derived(row: Mapping[str, Any]) -> dict[str, Any]:
         "missed_of": f"{row['missed']} of {row['utterances']}",
         "said": ", ".join(f"{count} × {what}" for what, count in said.items()),
         "loop_p99": round(1000 * loops[0], 1) if loops else None,
+        "others": _neighbours(row.get("other_cores")),
         "niced_by": row.get("server_nice") or None,
         "answers": None if None in answers else "{:.0f} / {:.0f}".format(*_ms(answers)),
     }
+
+
+def _neighbours(cores: float | None) -> str | None:
+    if cores is None:
+        return None
+    return f"**{cores:.2f}**" if cores > _BUSY else f"{cores:.2f}"
 
 
 def _ms(values: Iterable[float]) -> list[float]:

@@ -22,6 +22,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "answer_p50": 0.002,
         "answer_p99": 0.012,
         "loop": {"delay_p50": 0.001, "delay_p99": 0.025},
+        "other_cores": 0.05,
         **changes,
     }
 
@@ -73,6 +74,14 @@ def test_servers_stand_side_by_side() -> None:
     assert "| 25.00 |" in text
     assert "abacus, 2 cores" in text
     assert "`SURTITLE_ENDPOINT_MS=500`" in text
+
+
+def test_busy_neighbours_and_a_niced_server_are_pointed_out() -> None:
+    busy = page([section(rows=[row(other_cores=0.85, server_nice=12)])])
+    assert "| **0.85** | 12 |" in busy
+    quiet = page([section(rows=[row(server_nice=0)])])
+    assert "| 0.05 |" in quiet
+    assert "niced by" not in quiet
 
 
 def test_what_was_found_is_said_with_its_reason() -> None:
