@@ -25,7 +25,7 @@ from guards.keys import Keyring
 from guards.origins import OriginPolicy
 from guards.secrets import load_pepper
 from guards.sqlite_keys import SchemaTooNew, SqliteKeyStore
-from guards.tickets import Tickets
+from guards.tickets import MemoryTickets, Tickets
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
     ContainerDecoder,
@@ -157,7 +157,7 @@ async def build_services(
         languages=models.languages,
         open_container=PyAVContainerDecoder,
         keyring=keyring,
-        tickets=Tickets(lifetime=settings.ticket_seconds),
+        tickets=MemoryTickets(lifetime=settings.ticket_seconds),
         identify=models.identify,
         stats=models.stats,
         closers=[keyring.store.close, models.close],

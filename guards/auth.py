@@ -65,7 +65,7 @@ class Authenticator:
 
     async def _use(self, ticket: str) -> Principal:
         """Take a ticket; its key may have been revoked since it was issued."""
-        principal = self.tickets.take(ticket)
+        principal = await self.tickets.take(ticket)
         reason = (await self.keyring.invalid([principal.key_id])).get(principal.key_id)
         if reason is not None:
             raise reason

@@ -23,7 +23,7 @@ from guards.keys import Keyring
 from guards.principal import Tier
 from guards.secrets import load_pepper
 from guards.sqlite_keys import SqliteKeyStore
-from guards.tickets import Tickets
+from guards.tickets import MemoryTickets
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
 from inference.identification import UNDETERMINED
 from inference.languages import Languages
@@ -81,7 +81,7 @@ async def services(
         languages=languages(fakes.recognizer, fakes.translator),
         open_container=FakeContainerDecoder,
         keyring=keyring,
-        tickets=Tickets(lifetime=effective.ticket_seconds),
+        tickets=MemoryTickets(lifetime=effective.ticket_seconds),
         identify=identify,
         closers=[keyring.store.close],
         ready=True,

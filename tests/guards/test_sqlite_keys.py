@@ -3,81 +3,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from guards.errors import StoreUnavailable
-from guards.keys import KeyRecord, KeyStore
-from guards.principal import Tier
 from guards.sqlite_keys import SchemaTooNew, SqliteKeyStore
-
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-LATER = datetime(2026, 2, 3, tzinfo=UTC)
-
-
-def record(number: int = 1, **changes: object) -> KeyRecord:
-    base = KeyRecord(
-        key_id=f"key_{number}",
-        digest=bytes([number]) * 32,
-        hint="…abcd",
-        user_id="ana",
-        tier=Tier.PRO,
-        scopes=frozenset({"admin"}),
-        name="conference",
-        created_at=AT,
-        expires_at=LATER,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]  # the fields a test names
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[KeyStore]:
-    opened = await SqliteKeyStore.open(tmp_path / "surtitle.db")
-    yield opened
-    await opened.close()
-
-
-async def test_a_record_comes_back_as_it_was(store: KeyStore) -> None:
-    await store.put(record())
-    assert await store.find(b"\x01" * 32) == record()
-    assert await store.get(["key_1", "key_9"]) == {"key_1": record()}
-    assert await store.find(b"\x09" * 32) is None
-
-
-async def test_putting_again_replaces(store: KeyStore) -> None:
-    await store.put(record())
-    await store.put(record(digest=b"\x07" * 32, tier=Tier.FREE, scopes=frozenset()))
-    assert await store.find(b"\x01" * 32) is None
-    found = await store.find(b"\x07" * 32)
-    assert found is not None
-    assert found.tier is Tier.FREE
-    assert found.scopes == frozenset()
-    assert len(await store.listing()) == 1
-
-
-async def test_the_listing_is_oldest_first(store: KeyStore) -> None:
-    await store.put(record(1, created_at=LATER))
-    await store.put(record(2))
-    assert [one.key_id for one in await store.listing()] == ["key_2", "key_1"]
-
-
-async def test_revoking_keeps_the_first_time(store: KeyStore) -> None:
-    await store.put(record())
-    assert await store.revoke("key_1", AT)
-    assert await store.revoke("key_1", LATER)
-    assert (await store.get(["key_1"]))["key_1"].revoked_at == AT
-    assert not await store.revoke("key_9", AT)
-
-
-async def test_the_last_use_never_goes_back(store: KeyStore) -> None:
-    await store.put(record())
-    await store.touch("key_1", LATER)
-    await store.touch("key_1", AT)
-    assert (await store.get(["key_1"]))["key_1"].last_used_at == LATER
+from tests.guards.test_contract_keys import AT, record
 
 
 async def test_two_processes_see_each_other(tmp_path: Path) -> None:
