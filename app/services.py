@@ -19,12 +19,15 @@ from app.health import MachineSampler
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.transcription import Transcriber, Transcript
+from guards.audit import AuditLog
 from guards.auth import Authenticator
 from guards.errors import Draining, Starting
-from guards.keys import Keyring
+from guards.keyring import Keyring
 from guards.origins import OriginPolicy
 from guards.secrets import load_pepper
-from guards.sqlite_keys import SchemaTooNew, SqliteKeyStore
+from guards.sqlite import Database, SchemaTooNew
+from guards.sqlite_audit import SqliteAuditLog
+from guards.sqlite_keys import SqliteKeyStore
 from guards.tickets import MemoryTickets, Tickets
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
@@ -58,6 +61,7 @@ class Services:
     languages: LanguageCatalogue
     open_container: Callable[[], ContainerDecoder]
     keyring: Keyring
+    audit: AuditLog
     tickets: Tickets
     identify: Callable[[str], Awaitable[tuple[str, float]]]
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
@@ -143,11 +147,11 @@ async def build_services(
     from app.models import build_models
     from inference.audio import PyAVContainerDecoder
 
-    keyring = await _keyring(settings)
+    database, pepper = await _state(settings)
     try:
         models = await build_models(settings, progress)
     except BaseException:
-        await keyring.store.close()
+        await database.close()
         raise
     return Services(
         settings=settings,
@@ -156,22 +160,24 @@ async def build_services(
         translator=models.translator,
         languages=models.languages,
         open_container=PyAVContainerDecoder,
-        keyring=keyring,
+        keyring=Keyring(SqliteKeyStore(database), pepper),
+        audit=SqliteAuditLog(database),
         tickets=MemoryTickets(lifetime=settings.ticket_seconds),
         identify=models.identify,
         stats=models.stats,
-        closers=[keyring.store.close, models.close],
+        closers=[database.close, models.close],
         ready=True,
     )
 
 
-async def _keyring(settings: Settings) -> Keyring:
+async def _state(settings: Settings) -> tuple[Database, bytes]:
+    """The database, and the pepper beside it."""
     try:
-        store = await SqliteKeyStore.open(settings.database)
+        database = await Database.open(settings.database)
     except (OSError, sqlite3.Error, SchemaTooNew) as error:
         raise SettingsError(f"{variable('data_dir')}: {error}") from error
     try:
-        return Keyring(store, await asyncio.to_thread(load_pepper, settings.data_dir))
+        return database, await asyncio.to_thread(load_pepper, settings.data_dir)
     except (OSError, ValueError) as error:
-        await store.close()
+        await database.close()
         raise SettingsError(f"{variable('data_dir')}: {error}") from error

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from guards.errors import Draining, StoreUnavailable
-from guards.keys import Keyring
+from guards.keyring import Keyring
 from guards.principal import Principal
 from streaming.errors import SurtitleError
 

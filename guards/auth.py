@@ -21,7 +21,7 @@ from guards.errors import (
     InvalidCredential,
     OriginForbidden,
 )
-from guards.keys import Keyring
+from guards.keyring import Keyring
 from guards.origins import OriginPolicy
 from guards.principal import ADMIN, Principal
 from guards.secrets import PREFIX

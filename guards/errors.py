@@ -11,6 +11,7 @@ SurtitleError
 │   └── OriginForbidden
 ├── CredentialInQuery          400
 ├── KeyUnknown                 404
+├── KeyFixed                   409
 ├── TooManyTickets             429
 ├── StoreUnavailable           503
 ├── Starting                   503
@@ -78,6 +79,13 @@ class KeyUnknown(SurtitleError):
 
     code = "key_unknown"
     status = 404
+
+
+class KeyFixed(SurtitleError):
+    """This key is a setting, and not to be changed here."""
+
+    code = "key_fixed"
+    status = 409
 
 
 class TooManyTickets(SurtitleError):

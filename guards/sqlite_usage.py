@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any, Final
 
 from guards.sqlite import Database
@@ -21,57 +21,20 @@ from guards.usage import (
     grant,
 )
 
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE usage (
-        key_id     TEXT NOT NULL,
-        day        TEXT NOT NULL,
-        user_id    TEXT NOT NULL,
-        audio_ms   INTEGER NOT NULL,
-        characters INTEGER NOT NULL,
-        requests   INTEGER NOT NULL,
-        PRIMARY KEY (key_id, day)
-    ) STRICT, WITHOUT ROWID
-    """,
-    "CREATE INDEX usage_by_day ON usage (day)",
-    """
-    CREATE TABLE settled (
-        id         TEXT PRIMARY KEY,
-        at         REAL NOT NULL,
-        audio_ms   INTEGER NOT NULL,
-        characters INTEGER NOT NULL,
-        requests   INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID
-    """,
-    "CREATE INDEX settled_by_age ON settled (at)",
-    """
-    CREATE TABLE pending (
-        id         TEXT PRIMARY KEY,
-        key_id     TEXT NOT NULL,
-        user_id    TEXT NOT NULL,
-        day        TEXT NOT NULL,
-        audio_ms   INTEGER NOT NULL,
-        characters INTEGER NOT NULL,
-        requests   INTEGER NOT NULL
-    ) STRICT
-    """,
-)
 _FORGET_EVERY: Final = 1000
 """Charges after which those are forgotten that nobody will send again."""
 
 
 class SqliteUsage:
-    """:class:`~guards.usage.UsageStore` on a file. ``clock`` gives seconds since the epoch."""
+    """:class:`~guards.usage.UsageStore` on a database, whose owner closes it.
+
+    ``clock`` gives seconds since the epoch.
+    """
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
         self._booked = 0
-
-    @classmethod
-    async def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> SqliteUsage:
-        """Open or create the file. Raises ``OSError``, ``sqlite3.Error``, ``SchemaTooNew``."""
-        return cls(await Database.open(path, _MIGRATIONS), clock=clock)
 
     async def book(
         self, charge: Charge, quota: Quota = UNBOUNDED, *, whole: bool = True
@@ -111,7 +74,7 @@ class SqliteUsage:
         return Receipt(granted, used + granted)
 
     async def total(self, key_id: str, day: date) -> Amount:
-        rows = await self._database.run(
+        rows = await self._database.execute(
             "SELECT audio_ms, characters, requests FROM usage WHERE key_id = ? AND day = ?",
             (key_id, day.isoformat()),
         )
@@ -126,16 +89,13 @@ class SqliteUsage:
         )
         parameters: list[Any] = [first.isoformat(), last.isoformat()]
         if key_ids is not None:
-            sql += f" AND key_id IN ({','.join('?' * len(key_ids))})"
-            parameters += key_ids
-        rows = await self._database.run(sql + " ORDER BY day, key_id", parameters)
+            sql += " AND key_id IN (SELECT value FROM json_each(?))"
+            parameters.append(json.dumps(list(key_ids)))
+        rows = await self._database.execute(sql + " ORDER BY day, key_id", tuple(parameters))
         return [
             DayUsage(date.fromisoformat(day), key_id, user_id, Amount(*figures))
             for day, key_id, user_id, *figures in rows
         ]
-
-    async def close(self) -> None:
-        await self._database.close()
 
 
 class SqliteJournal:
@@ -144,15 +104,10 @@ class SqliteJournal:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @classmethod
-    async def open(cls, path: Path) -> SqliteJournal:
-        """Open or create the file. Raises ``OSError``, ``sqlite3.Error``, ``SchemaTooNew``."""
-        return cls(await Database.open(path, _MIGRATIONS))
-
     async def append(self, charge: Charge) -> None:
         """Keep a charge. Idempotent."""
         amount = charge.amount
-        await self._database.run(
+        await self._database.execute(
             "INSERT OR IGNORE INTO pending VALUES (?,?,?,?,?,?,?)",
             (
                 charge.id,
@@ -167,7 +122,7 @@ class SqliteJournal:
 
     async def oldest(self, limit: int) -> list[Charge]:
         """The first charges that were kept, at most so many."""
-        rows = await self._database.run(
+        rows = await self._database.execute(
             "SELECT id, key_id, user_id, day, audio_ms, characters, requests FROM pending "
             "ORDER BY rowid LIMIT ?",
             (limit,),
@@ -179,12 +134,10 @@ class SqliteJournal:
 
     async def discard(self, ids: Iterable[str]) -> None:
         """Forget charges that are settled."""
-        gone = list(ids)
-        marks = ",".join("?" * len(gone))
-        await self._database.run(f"DELETE FROM pending WHERE id IN ({marks})", gone)  # noqa: S608 - only question marks
-
-    async def close(self) -> None:
-        await self._database.close()
+        await self._database.execute(
+            "DELETE FROM pending WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
 
 
 def _total(connection: sqlite3.Connection, key_id: str, day: date) -> Amount:

@@ -106,8 +106,6 @@ class UsageStore(Protocol):
         """Usage from day to day, both included, of these keys or of all; by day and key."""
         ...
 
-    async def close(self) -> None: ...
-
 
 def grant(asked: Amount, used: Amount, quota: Quota, *, whole: bool) -> Amount:
     """What of ``asked`` may be booked beside what was used; an empty amount for nothing.

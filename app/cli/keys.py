@@ -14,10 +14,12 @@ import click
 from app.cli.common import fail, load_settings
 from app.settings import Settings
 from guards.errors import KeyUnknown, StoreUnavailable
-from guards.keys import KeyRecord, Keyring
+from guards.keyring import Keyring
+from guards.keys import KeyRecord
 from guards.principal import SCOPES, Tier
 from guards.secrets import load_pepper
-from guards.sqlite_keys import SchemaTooNew, SqliteKeyStore
+from guards.sqlite import Database, SchemaTooNew
+from guards.sqlite_keys import SqliteKeyStore
 
 R = TypeVar("R")
 
@@ -114,11 +116,11 @@ def _run(action: Callable[[Keyring], Awaitable[R]]) -> R:
 
 
 async def _with_keyring(settings: Settings, action: Callable[[Keyring], Awaitable[R]]) -> R:
-    store = await SqliteKeyStore.open(settings.database)
+    database = await Database.open(settings.database)
     try:
-        return await action(Keyring(store, load_pepper(settings.data_dir)))
+        return await action(Keyring(SqliteKeyStore(database), load_pepper(settings.data_dir)))
     finally:
-        await store.close()
+        await database.close()
 
 
 def _members(record: KeyRecord) -> dict[str, Any]:

@@ -10,18 +10,19 @@ from typing import Final
 import msgspec
 
 from guards.errors import StoreUnavailable
-from guards.keys import KeyRecord
+from guards.keys import KeyChanges, KeyRecord
 from guards.redis.client import RedisHome
 
 _TRIES: Final = 20
-_DIGEST_CHARS: Final = 64
+_DIGESTS: Final = 128
+_NO_DIGEST: Final = bytes(32)
 
 
 class RedisKeyStore:
     """:class:`~guards.keys.KeyStore` in Redis: a hash of records, and one of ids by digest.
 
-    A record is its digest in hex and then JSON, so that scripts find the digest without reading
-    the JSON.
+    A record is its digests in hex and then JSON, so that scripts find them without reading the
+    JSON. A change is written if the record is still the one it was made to, or made again.
     """
 
     def __init__(self, home: RedisHome) -> None:
@@ -32,7 +33,7 @@ class RedisKeyStore:
         self._put = home.script("put_key")
 
     async def put(self, record: KeyRecord) -> None:
-        await self._replace(None, record)
+        await self._write(record, b"")
 
     async def find(self, digest: bytes) -> KeyRecord | None:
         value = await self._find([self._digests, self._records], [digest.hex()])
@@ -53,11 +54,28 @@ class RedisKeyStore:
         values = await self._home.run(lambda: self._home.client.hvals(self._records))
         return sorted(map(_record, values), key=lambda record: (record.created_at, record.key_id))
 
-    async def revoke(self, key_id: str, at: datetime) -> bool:
+    async def amend(self, key_id: str, changes: KeyChanges) -> KeyRecord | None:
+        return await self._change(key_id, lambda record: replace(record, **changes))
+
+    async def rotate(
+        self, key_id: str, *, digest: bytes, hint: str, until: datetime
+    ) -> KeyRecord | None:
         return await self._change(
             key_id,
-            lambda record: record if record.revoked_at else replace(record, revoked_at=at),
+            lambda record: replace(
+                record,
+                digest=digest,
+                hint=hint,
+                previous_digest=record.digest,
+                previous_until=until,
+            ),
         )
+
+    async def revoke(self, key_id: str, at: datetime) -> bool:
+        changed = await self._change(
+            key_id, lambda record: replace(record, revoked_at=record.revoked_at or at)
+        )
+        return changed is not None
 
     async def touch(self, key_id: str, at: datetime) -> None:
         await self._change(
@@ -68,33 +86,28 @@ class RedisKeyStore:
     async def ping(self) -> None:
         await self._home.ping()
 
-    async def close(self) -> None:
-        """The connection is its owner's to close."""
-
-    async def _change(self, key_id: str, change: Callable[[KeyRecord], KeyRecord]) -> bool:
-        """Change a record, again when somebody else did meanwhile; False if there is none."""
+    async def _change(
+        self, key_id: str, change: Callable[[KeyRecord], KeyRecord]
+    ) -> KeyRecord | None:
+        """The record as changed, or None if there is none."""
         for _ in range(_TRIES):
             before = await self._home.run(lambda: self._home.client.hget(self._records, key_id))
             if before is None:
-                return False
+                return None
             record = change(_record(before))
-            if _value(record) == before or await self._replace(before, record):
-                return True
-        raise StoreUnavailable("The key is changed by too many at once.", key_id=key_id)
+            if await self._write(record, before):
+                return record
+        raise StoreUnavailable("The key is being changed by too many at once.", key_id=key_id)
 
-    async def _replace(self, before: bytes | None, record: KeyRecord) -> bool:
-        """Write a record, if it still is what it was ``before`` (None: whatever it was)."""
-        return bool(
-            await self._put(
-                [self._digests, self._records],
-                [record.key_id, record.digest.hex(), _value(record), before or b""],
-            )
-        )
+    async def _write(self, record: KeyRecord, before: bytes) -> bool:
+        keys = [self._digests, self._records]
+        return bool(await self._put(keys, [record.key_id, _value(record), before]))
 
 
 def _value(record: KeyRecord) -> bytes:
-    return record.digest.hex().encode() + msgspec.json.encode(record, order="deterministic")
+    digests = record.digest + (record.previous_digest or _NO_DIGEST)
+    return digests.hex().encode() + msgspec.json.encode(record)
 
 
 def _record(value: bytes) -> KeyRecord:
-    return msgspec.json.decode(value[_DIGEST_CHARS:], type=KeyRecord)
+    return msgspec.json.decode(value[_DIGESTS:], type=KeyRecord)

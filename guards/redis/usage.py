@@ -76,9 +76,6 @@ class RedisUsage:
             ]
         return found
 
-    async def close(self) -> None:
-        """The connection is its owner's to close."""
-
     async def _list(self, charge: Charge) -> None:
         """Note, before anything is booked, that this key has a hash for this day."""
         day, listed = self._listed

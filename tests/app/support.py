@@ -19,9 +19,11 @@ from app.factory import create_app
 from app.server import Server, bind, server_config
 from app.services import Services
 from app.settings import Settings
-from guards.keys import Keyring
+from guards.keyring import Keyring
 from guards.principal import Tier
 from guards.secrets import load_pepper
+from guards.sqlite import Database
+from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
 from guards.tickets import MemoryTickets
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
@@ -72,7 +74,8 @@ async def services(
     """Services on fakes with a real key store; ready, with an admin key and a user's key."""
     fakes = fakes or Fakes()
     effective = Settings(data_dir=tmp_path, **settings)
-    keyring = Keyring(await SqliteKeyStore.open(effective.database), load_pepper(tmp_path))
+    database = await Database.open(effective.database)
+    keyring = Keyring(SqliteKeyStore(database), load_pepper(tmp_path))
     fakes.services = Services(
         settings=effective,
         recognizer=fakes.recognizer,
@@ -81,9 +84,10 @@ async def services(
         languages=languages(fakes.recognizer, fakes.translator),
         open_container=FakeContainerDecoder,
         keyring=keyring,
+        audit=SqliteAuditLog(database),
         tickets=MemoryTickets(lifetime=effective.ticket_seconds),
         identify=identify,
-        closers=[keyring.store.close],
+        closers=[database.close],
         ready=True,
     )
     await keyring.ensure_admin(ADMIN_KEY)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from guards.redis.client import RedisHome, parse
+from guards.sqlite import Database
 from tests.redis_server import RedisServer, redis_server
 
 
@@ -30,3 +32,10 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[RedisHome | Non
     home = RedisHome(parse(server.url), prefix=f"test-{secrets.token_hex(4)}")
     yield home
     await home.close()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = await Database.open(tmp_path / "surtitle.db")
+    yield opened
+    await opened.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from guards.redis.client import RedisHome
 from guards.redis.usage import RedisUsage
+from guards.sqlite import Database
 from guards.sqlite_usage import SqliteJournal, SqliteUsage
 from guards.usage import Amount, Charge, DayUsage, Quota, UsageStore, grant, today, until_tomorrow
 
@@ -21,11 +21,8 @@ TOMORROW = date(2026, 11, 26)
 
 
 @pytest.fixture
-async def usage(redis: RedisHome | None, tmp_path: Path) -> AsyncIterator[UsageStore]:
-    store: UsageStore
-    store = await SqliteUsage.open(tmp_path / "usage.db") if redis is None else RedisUsage(redis)
-    yield store
-    await store.close()
+def usage(redis: RedisHome | None, database: Database) -> UsageStore:
+    return SqliteUsage(database) if redis is None else RedisUsage(redis)
 
 
 def charge(audio_ms: int = 0, characters: int = 0, requests: int = 0, **fields: object) -> Charge:
@@ -104,17 +101,17 @@ async def test_reports(usage: UsageStore) -> None:
 
 
 async def test_usage_outlives_the_process(tmp_path: Path) -> None:
-    first = await SqliteUsage.open(tmp_path / "usage.db")
-    await first.book(charge(1000))
+    first = await Database.open(tmp_path / "surtitle.db")
+    await SqliteUsage(first).book(charge(1000))
     await first.close()
-    second = await SqliteUsage.open(tmp_path / "usage.db")
-    assert (await second.total("key_1", DAY)).audio_ms == 1000
+    second = await Database.open(tmp_path / "surtitle.db")
+    assert (await SqliteUsage(second).total("key_1", DAY)).audio_ms == 1000
     await second.close()
 
 
-async def test_what_is_settled_is_forgotten_in_time(tmp_path: Path) -> None:
+async def test_what_is_settled_is_forgotten_in_time(database: Database) -> None:
     now = [1_700_000_000.0]
-    store = await SqliteUsage.open(tmp_path / "usage.db", clock=lambda: now[0])
+    store = SqliteUsage(database, clock=lambda: now[0])
     old = charge(1)
     await store.book(old)
     now[0] += 8 * 86_400
@@ -122,20 +119,21 @@ async def test_what_is_settled_is_forgotten_in_time(tmp_path: Path) -> None:
         await store.book(charge(1))
     await store.book(old)
     assert (await store.total("key_1", DAY)).audio_ms == 1001
-    await store.close()
 
 
 async def test_the_journal_keeps_order_and_outlives_the_process(tmp_path: Path) -> None:
-    journal = await SqliteJournal.open(tmp_path / "usage.db")
+    database = await Database.open(tmp_path / "surtitle.db")
+    journal = SqliteJournal(database)
     charges = [charge(number, key_id=f"key_{9 - number}") for number in range(1, 6)]
     for one in [*charges, charges[0]]:
         await journal.append(one)
-    await journal.close()
-    journal = await SqliteJournal.open(tmp_path / "usage.db")
+    await database.close()
+    database = await Database.open(tmp_path / "surtitle.db")
+    journal = SqliteJournal(database)
     assert await journal.oldest(3) == charges[:3]
     await journal.discard(one.id for one in charges[:4])
     assert await journal.oldest(3) == charges[4:]
-    await journal.close()
+    await database.close()
 
 
 amounts = st.builds(Amount, st.integers(0, 100), st.integers(0, 100), st.integers(0, 2))
