@@ -13,7 +13,9 @@ SurtitleError
 ├── KeyUnknown                 404
 ├── KeyFixed                   409
 ├── TooManyTickets             429
+├── TooManyFailures            429
 ├── StoreUnavailable           503
+├── IssuerUnavailable          503
 ├── Starting                   503
 └── Draining                   503, fatal: also ends a running session
 """
@@ -96,10 +98,24 @@ class TooManyTickets(SurtitleError):
     retryable = True
 
 
+class TooManyFailures(SurtitleError):
+    """Too many wrong credentials came from one address."""
+
+    code = "too_many_failures"
+    status = 429
+    retryable = True
+
+
 class StoreUnavailable(ServiceError):
     """The keys can't be read or written just now; who may is not guessed at."""
 
     code = "store_unavailable"
+
+
+class IssuerUnavailable(ServiceError):
+    """The keys of an external token issuer can't be fetched just now."""
+
+    code = "issuer_unavailable"
 
 
 class Starting(SurtitleError):
