@@ -28,7 +28,7 @@ from guards.secrets import load_pepper
 from guards.sqlite import Database, SchemaTooNew
 from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
-from guards.tickets import Tickets
+from guards.tickets import MemoryTickets, Tickets
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
     ContainerDecoder,
@@ -162,7 +162,7 @@ async def build_services(
         open_container=PyAVContainerDecoder,
         keyring=Keyring(SqliteKeyStore(database), pepper),
         audit=SqliteAuditLog(database),
-        tickets=Tickets(lifetime=settings.ticket_seconds),
+        tickets=MemoryTickets(lifetime=settings.ticket_seconds),
         identify=models.identify,
         stats=models.stats,
         closers=[database.close, models.close],

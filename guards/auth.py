@@ -68,7 +68,7 @@ class Authenticator:
 
     async def _use(self, ticket: str) -> Principal:
         """Take a ticket; its key may have been revoked since it was issued."""
-        principal = self.tickets.take(ticket)
+        principal = await self.tickets.take(ticket)
         if not principal.issuer:
             reason = (await self.keyring.invalid([principal.key_id])).get(principal.key_id)
             if reason is not None:

@@ -73,6 +73,43 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END
         """,
     ),
+    (
+        """
+        CREATE TABLE usage (
+            key_id     TEXT NOT NULL,
+            day        TEXT NOT NULL,
+            user_id    TEXT NOT NULL,
+            audio_ms   INTEGER NOT NULL,
+            characters INTEGER NOT NULL,
+            requests   INTEGER NOT NULL,
+            PRIMARY KEY (key_id, day)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX usage_by_day ON usage (day)",
+        # The charges that are in `usage`, so that none is booked twice.
+        """
+        CREATE TABLE settled (
+            id         TEXT PRIMARY KEY,
+            at         REAL NOT NULL,
+            audio_ms   INTEGER NOT NULL,
+            characters INTEGER NOT NULL,
+            requests   INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX settled_by_age ON settled (at)",
+        # The charges that wait until the shared store is back.
+        """
+        CREATE TABLE pending (
+            id         TEXT PRIMARY KEY,
+            key_id     TEXT NOT NULL,
+            user_id    TEXT NOT NULL,
+            day        TEXT NOT NULL,
+            audio_ms   INTEGER NOT NULL,
+            characters INTEGER NOT NULL,
+            requests   INTEGER NOT NULL
+        ) STRICT
+        """,
+    ),
 )
 """One step per schema version; never edited once released, only added to."""
 
@@ -167,6 +204,21 @@ class Database:
             return await self._submit(lambda: work(self._connection))
         except sqlite3.Error as error:
             raise StoreUnavailable("The database does not answer.") from error
+
+    async def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` does, all of it or nothing."""
+
+        def call(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(connection)
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            return result
+
+        return await self.run(call)
 
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` when the file can't be read."""

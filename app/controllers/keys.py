@@ -131,7 +131,7 @@ async def revoke_key(request: Request[Principal, Any, Any], key_id: FromPath[str
 )
 async def issue_ticket(request: Request[Principal, Any, Any]) -> Response[TicketInfo]:
     tickets = services_of(request).tickets
-    ticket = tickets.issue(request.user)
+    ticket = await tickets.issue(request.user)
     return Response(TicketInfo(ticket, int(tickets.lifetime)), headers=_NO_STORE)
 
 

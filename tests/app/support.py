@@ -25,7 +25,7 @@ from guards.secrets import load_pepper
 from guards.sqlite import Database
 from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
-from guards.tickets import Tickets
+from guards.tickets import MemoryTickets
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
 from inference.identification import UNDETERMINED
 from inference.languages import Languages
@@ -85,7 +85,7 @@ async def services(
         open_container=FakeContainerDecoder,
         keyring=keyring,
         audit=SqliteAuditLog(database),
-        tickets=Tickets(lifetime=effective.ticket_seconds),
+        tickets=MemoryTickets(lifetime=effective.ticket_seconds),
         identify=identify,
         closers=[database.close],
         ready=True,

@@ -76,7 +76,7 @@ async def test_a_ticket(tmp_path: Path) -> None:
         assert response.status_code == 201
         assert response.headers["cache-control"] == "no-store"
         assert response.json()["expires_in"] == 30
-        assert fakes.services.tickets.take(response.json()["ticket"]).user_id == "ana"
+        assert (await fakes.services.tickets.take(response.json()["ticket"])).user_id == "ana"
 
 
 async def test_a_ticket_is_for_websockets_only(tmp_path: Path) -> None:

@@ -1,17 +1,16 @@
-"""What every audit log holds to. A log joins by a branch in ``opened``."""
+"""What every audit log holds to."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from guards.audit import AuditEntry, AuditLog
+from guards.redis.audit import RedisAuditLog
+from guards.redis.client import RedisHome
 from guards.sqlite import Database
 from guards.sqlite_audit import SqliteAuditLog
 from tests.guards.records import AT
@@ -31,18 +30,9 @@ def entry(number: int) -> AuditEntry:
     )
 
 
-@asynccontextmanager
-async def opened(kind: str, tmp_path: Path) -> AsyncIterator[AuditLog]:
-    assert kind == "sqlite"
-    database = await Database.open(tmp_path / "surtitle.db")
-    yield SqliteAuditLog(database)
-    await database.close()
-
-
-@pytest.fixture(params=["sqlite"])
-async def audit(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AuditLog]:
-    async with opened(request.param, tmp_path) as found:
-        yield found
+@pytest.fixture
+def audit(redis: RedisHome | None, database: Database) -> AuditLog:
+    return SqliteAuditLog(database) if redis is None else RedisAuditLog(redis)
 
 
 async def test_entries_come_back_newest_first_in_pages(audit: AuditLog) -> None:

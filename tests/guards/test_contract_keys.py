@@ -1,33 +1,24 @@
-"""What every key store holds to. A store joins by a branch in ``opened``."""
+"""What every key store holds to."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from guards.keys import KeyStore
 from guards.principal import ADMIN, STREAM, Tier
+from guards.redis.client import RedisHome
+from guards.redis.keys import RedisKeyStore
 from guards.sqlite import Database
 from guards.sqlite_keys import SqliteKeyStore
 from tests.guards.records import AT, LATER, record
 
 
-@asynccontextmanager
-async def opened(kind: str, tmp_path: Path) -> AsyncIterator[KeyStore]:
-    assert kind == "sqlite"
-    database = await Database.open(tmp_path / "surtitle.db")
-    yield SqliteKeyStore(database)
-    await database.close()
-
-
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[KeyStore]:
-    async with opened(request.param, tmp_path) as found:
-        yield found
+@pytest.fixture
+def store(redis: RedisHome | None, database: Database) -> KeyStore:
+    return SqliteKeyStore(database) if redis is None else RedisKeyStore(redis)
 
 
 async def test_a_record_comes_back_as_it_was(store: KeyStore) -> None:
@@ -133,6 +124,14 @@ async def test_the_last_use_never_goes_back(store: KeyStore) -> None:
     await store.touch("key_1", LATER)
     await store.touch("key_1", AT)
     assert (await store.get(["key_1"]))["key_1"].last_used_at == LATER
+
+
+async def test_changes_at_once_all_count(store: KeyStore) -> None:
+    await store.put(record())
+    moments = [AT + timedelta(seconds=number) for number in range(10)]
+    await asyncio.gather(*(store.touch("key_1", at) for at in moments), store.revoke("key_1", AT))
+    found = (await store.get(["key_1"]))["key_1"]
+    assert (found.last_used_at, found.revoked_at) == (moments[-1], AT)
 
 
 async def test_it_answers(store: KeyStore) -> None:

@@ -1,0 +1,198 @@
+"""A connection to Redis that answers soon, or says that it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import structlog
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisClusterException, RedisError
+
+from guards.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_TIMEOUT: Final = 1.0
+"""Seconds for a connection, and for an answer."""
+_COOL_DOWN: Final = 1.0
+"""Seconds for which it is not asked again after it did not answer."""
+_AT_ONCE: Final = 64
+"""Commands on their way at a time; each needs a connection of its own."""
+_PORTS: Final = {"redis": 6379, "sentinel": 26379, "cluster": 6379}
+
+_MODES: Final = {
+    "redis": ("redis", False),
+    "rediss": ("redis", True),
+    "redis+sentinel": ("sentinel", False),
+    "rediss+sentinel": ("sentinel", True),
+    "redis+cluster": ("cluster", False),
+    "rediss+cluster": ("cluster", True),
+    "unix": ("unix", False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a ``REDIS_URL`` says. ``service`` is the name of a Sentinel's primary."""
+
+    mode: str
+    url: str = field(repr=False)
+    tls: bool = False
+    hosts: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+def parse(url: str) -> Address:
+    """Read a URL; raises ``ValueError`` that says what is wrong and holds no password.
+
+    ``redis://[user:password@]host[:port][/db]``, ``unix:///path``,
+    ``redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]``,
+    ``redis+cluster://[user:password@]host[:port],host[:port]``; with TLS ``rediss…``.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _MODES:
+        raise ValueError(f"begins with one of {', '.join(f'{scheme}://' for scheme in _MODES)}")
+    mode, tls = _MODES[parts.scheme]
+    if mode == "unix":
+        return Address(mode, url)
+    credentials, _, netloc = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    hosts = tuple(_host(part, _PORTS[mode]) for part in netloc.split(","))
+    path = [part for part in parts.path.split("/") if part]
+    service = ""
+    if mode == "sentinel":
+        if not path:
+            raise ValueError("names no service: redis+sentinel://host/service")
+        service = path.pop(0)
+    elif mode == "redis" and len(hosts) > 1:
+        raise ValueError("has several hosts: redis+sentinel:// or redis+cluster:// is meant")
+    number = dict(parse_qsl(parts.query)).get("db", path[0] if path else "0")
+    if not number.isdecimal():
+        raise ValueError("names a database that is no number")
+    if mode == "cluster" and int(number):
+        raise ValueError("a cluster has only the database 0")
+    return Address(
+        mode,
+        url,
+        tls,
+        hosts,
+        service,
+        int(number),
+        unquote(username) or None,
+        unquote(password) or None,
+    )
+
+
+def _host(text: str, default: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError("has a port that is no number") from error
+    if not host:
+        raise ValueError("names no host")
+    return host, port or default
+
+
+class RedisHome:
+    """The client of one server, or of a cluster. ``clock`` gives monotonic seconds.
+
+    After a failure it is taken to be away for a moment and not asked, so that nobody who needs it
+    waits for more than one timeout.
+    """
+
+    def __init__(
+        self, address: Address, *, prefix: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.prefix = prefix
+        # The three kinds of client have the same commands and no common type.
+        self.client: Any = _connect(address)
+        self._clock = clock
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._away_until = 0.0
+
+    @property
+    def away(self) -> bool:
+        """Whether it did not answer a moment ago."""
+        return self._clock() < self._away_until
+
+    def key(self, *parts: str) -> str:
+        """A key under the prefix."""
+        return ":".join((self.prefix, *parts))
+
+    def script(self, name: str) -> Script:
+        """The Lua script of this name, beside this module."""
+        text = files("guards.redis").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+        return Script(self, self.client.register_script(text))
+
+    async def run(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Have a command carried out. Raises ``StoreUnavailable``."""
+        if self.away:
+            raise StoreUnavailable("Redis does not answer.", retry_after=_COOL_DOWN)
+        async with self._slots:
+            try:
+                return await command()
+            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+                if not self.away:
+                    log.warning("redis does not answer", error=type(error).__name__)
+                self._away_until = self._clock() + _COOL_DOWN
+                raise StoreUnavailable("Redis does not answer.", retry_after=_COOL_DOWN) from error
+
+    async def ping(self) -> None:
+        """Raise ``StoreUnavailable`` when it does not answer."""
+        await self.run(self.client.ping)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
+class Script:
+    """A script that is loaded where it is missing."""
+
+    def __init__(self, home: RedisHome, script: Any) -> None:
+        self._home = home
+        self._script = script
+
+    async def __call__(self, keys: Iterable[str], arguments: Iterable[str | float | bytes]) -> Any:
+        """Its answer. Raises ``StoreUnavailable``."""
+        return await self._home.run(lambda: self._script(keys=list(keys), args=list(arguments)))
+
+
+def _connect(address: Address) -> Any:
+    # One retry, at once: a connection that broke while nobody used it is made anew. Everything
+    # that is sent may be sent twice; charges and leases have ids, counting once more is harmless.
+    options: dict[str, Any] = {
+        "socket_timeout": _TIMEOUT,
+        "socket_connect_timeout": _TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 30,
+    }
+    retry = Retry(NoBackoff(), 1)
+    if address.mode in ("redis", "unix"):
+        return Redis.from_url(address.url, retry=retry, **options)
+    options |= {"username": address.username, "password": address.password, "ssl": address.tls}
+    if address.mode == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        return RedisCluster(startup_nodes=nodes, retry=retry, **options)
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
+        list(address.hosts),
+        sentinel_kwargs=options,
+        db=address.db,
+        retry=retry,
+        **options,
+    )
+    return sentinel.master_for(address.service)
