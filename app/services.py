@@ -16,6 +16,7 @@ from litestar.handlers import BaseRouteHandler
 
 from app.cache import LruCache
 from app.health import MachineSampler
+from app.identity import build_throttle, build_tokens
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.transcription import Transcriber, Transcript
@@ -28,7 +29,9 @@ from guards.secrets import load_pepper
 from guards.sqlite import Database, SchemaTooNew
 from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
+from guards.throttle import LoginThrottle
 from guards.tickets import MemoryTickets, Tickets
+from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
     ContainerDecoder,
@@ -63,6 +66,8 @@ class Services:
     keyring: Keyring
     audit: AuditLog
     tickets: Tickets
+    tokens: Tokens
+    throttle: LoginThrottle | None
     identify: Callable[[str], Awaitable[tuple[str, float]]]
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
@@ -81,7 +86,11 @@ class Services:
 
     def __post_init__(self) -> None:
         self.authenticator = Authenticator(
-            self.keyring, self.tickets, OriginPolicy(self.settings.allowed_origins)
+            self.keyring,
+            self.tickets,
+            self.tokens,
+            OriginPolicy(self.settings.allowed_origins),
+            self.throttle,
         )
         self.transcriber = Transcriber(
             recognizer=self.recognizer,
@@ -100,6 +109,14 @@ class Services:
                 asyncio.create_task(watch_keys(self.sessions, self.keyring), name="watch keys"),
                 asyncio.create_task(self.machine.run(), name="sample machine"),
             ]
+
+    def begin_drain(self) -> None:
+        """Start to drain, beside whatever asked for it."""
+        self.draining = True
+        self._tasks.append(asyncio.create_task(self._drain_once(), name="drain"))
+
+    async def _drain_once(self) -> None:
+        await self.drain()
 
     async def drain(self) -> bool:
         """Refuse what is new, let running streams finish; whether all did in time."""
@@ -148,7 +165,9 @@ async def build_services(
     from inference.audio import PyAVContainerDecoder
 
     database, pepper = await _state(settings)
+    keyring = Keyring(SqliteKeyStore(database), pepper)
     try:
+        tokens, closers = await asyncio.to_thread(build_tokens, settings, keyring, pepper)
         models = await build_models(settings, progress)
     except BaseException:
         await database.close()
@@ -160,12 +179,14 @@ async def build_services(
         translator=models.translator,
         languages=models.languages,
         open_container=PyAVContainerDecoder,
-        keyring=Keyring(SqliteKeyStore(database), pepper),
+        keyring=keyring,
         audit=SqliteAuditLog(database),
         tickets=MemoryTickets(lifetime=settings.ticket_seconds),
+        tokens=tokens,
+        throttle=build_throttle(settings),
         identify=models.identify,
         stats=models.stats,
-        closers=[database.close, models.close],
+        closers=[database.close, *closers, models.close],
         ready=True,
     )
 

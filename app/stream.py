@@ -11,12 +11,14 @@ from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
 
 from app.services import Services, services_of, serving
-from app.sessions import LiveSession
-from guards.auth import authenticated, permitted_origin
+from app.sessions import LiveSession, Progress
+from guards.auth import may_stream, permitted_origin
+from guards.credentials import address_of, agreed_subprotocol
 from guards.principal import Principal
 from streaming.driver import Models, StreamDriver, Timeouts
 from streaming.segmenter import SegmenterConfig
 from streaming.session import SessionConfig, StreamSession
+from streaming.types import SAMPLE_RATE
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +54,7 @@ class SocketTransport:
             raise ConnectionError from error
 
 
-@websocket("/v1/stream", guards=[permitted_origin, authenticated, serving])
+@websocket("/v1/stream", guards=[permitted_origin, may_stream, serving])
 async def stream_handler(socket: Socket) -> None:
     """Captions for one speaker: audio in, partials, finals and translations out."""
     services = services_of(socket)
@@ -65,19 +67,34 @@ async def stream_handler(socket: Socket) -> None:
         config=_config(services),
     )
     driver = StreamDriver(session, SocketTransport(socket), _models(services), _timeouts(services))
-    live = LiveSession(id=session.id, principal=principal, end=driver.end)
+    live = LiveSession(
+        id=session.id,
+        principal=principal,
+        end=driver.end,
+        address=address_of(socket),
+        progress=lambda: _progress(session),
+    )
     with services.sessions.running(live):
-        await socket.accept()
+        await socket.accept(subprotocols=agreed_subprotocol(socket))
         with structlog.contextvars.bound_contextvars(session=session.id):
             try:
                 await driver.run()
             finally:
                 log.info(
                     "session ended",
-                    audio_seconds=round(session.audio_samples / 16_000, 1),
+                    audio_seconds=round(session.audio_samples / SAMPLE_RATE, 1),
                     finals=session.finals,
                     complete=session.ended,
                 )
+
+
+def _progress(session: StreamSession) -> Progress:
+    return Progress(
+        audio_seconds=round(session.audio_samples / SAMPLE_RATE, 2),
+        behind_seconds=round(session.behind, 2),
+        finals=session.finals,
+        characters=session.characters,
+    )
 
 
 def _config(services: Services) -> SessionConfig:

@@ -36,7 +36,7 @@ class Authenticator:
         tickets: Tickets,
         tokens: Tokens,
         origins: OriginPolicy,
-        throttle: LoginThrottle,
+        throttle: LoginThrottle | None = None,
     ) -> None:
         self.keyring = keyring
         self.tickets = tickets
@@ -50,13 +50,14 @@ class Authenticator:
         Raises an ``AuthenticationError``, ``CredentialInQuery``, or ``TooManyFailures`` for an
         address that has sent too many wrong ones, whatever it sends now.
         """
-        given = presented(connection)
-        address = address_of(connection)
-        await self.throttle.check(address)
+        throttle, address = self.throttle, address_of(connection)
+        if throttle is not None:
+            await throttle.check(address)
         try:
-            return await self._holder(given)
+            return await self._holder(presented(connection))
         except InvalidCredential:
-            await self.throttle.failed(address)
+            if throttle is not None:
+                await throttle.failed(address)
             raise
 
     async def _holder(self, given: Given) -> Principal:

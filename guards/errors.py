@@ -7,17 +7,22 @@ SurtitleError
 │   ├── ExpiredCredential      fatal: also ends a running session
 │   └── KeyRevoked             fatal: also ends a running session
 ├── PermissionRefused          403
+│   ├── SessionClosed          fatal: ends a running session
 │   ├── Forbidden
 │   └── OriginForbidden
 ├── CredentialInQuery          400
 ├── KeyUnknown                 404
+├── SessionUnknown             404
 ├── KeyFixed                   409
 ├── TooManyTickets             429
 ├── TooManyFailures            429
 ├── StoreUnavailable           503
 ├── IssuerUnavailable          503
 ├── Starting                   503
-└── Draining                   503, fatal: also ends a running session
+├── Draining                   503, fatal: also ends a running session
+├── ScopeUnknown               400
+├── LimitUnknown               400
+└── ExpiryPassed               400
 """
 
 from __future__ import annotations
@@ -63,6 +68,13 @@ class Forbidden(PermissionRefused):
     """The credential lacks a scope."""
 
 
+class SessionClosed(PermissionRefused):
+    """An administrator ended the session."""
+
+    code = "session_closed"
+    fatal = True
+
+
 class OriginForbidden(PermissionRefused):
     """A browser on a page of an origin that is not on the list."""
 
@@ -88,6 +100,13 @@ class KeyFixed(SurtitleError):
 
     code = "key_fixed"
     status = 409
+
+
+class SessionUnknown(SurtitleError):
+    """No stream of this id is running in this process."""
+
+    code = "session_unknown"
+    status = 404
 
 
 class TooManyTickets(SurtitleError):
@@ -139,6 +158,13 @@ class ScopeUnknown(SurtitleError):
     """A key can't be given this scope."""
 
     code = "scope_unknown"
+    status = 400
+
+
+class LimitUnknown(SurtitleError):
+    """A key can't be given this limit."""
+
+    code = "limit_unknown"
     status = 400
 
 

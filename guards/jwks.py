@@ -51,7 +51,7 @@ class Key:
 
     algorithm: str
     verifier: Any
-    signer: Any | None
+    signer: Any
 
 
 KeySet = Mapping[str, Key]

@@ -147,6 +147,11 @@ class StreamSession:
         return self._captions.finals
 
     @property
+    def characters(self) -> int:
+        """Characters translated."""
+        return self._translations.characters
+
+    @property
     def behind(self) -> float:
         """Seconds of audio that wait to be listened to.
 
@@ -442,6 +447,6 @@ class StreamSession:
             self._actions.append(Close(error.close_code, error.code))
             return
         heard = seconds(self.audio_samples)
-        usage = wire.Usage(audio_seconds=heard, characters=self._translations.characters)
+        usage = wire.Usage(audio_seconds=heard, characters=self.characters)
         self._emit(wire.DoneEvent(audio_seconds=heard, segments=self.finals, usage=usage))
         self._actions.append(Close(1000, ""))

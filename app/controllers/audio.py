@@ -26,7 +26,7 @@ from app.services import Services, services_of, serving
 from app.subtitles import render
 from app.transcription import Transcript
 from app.upload import Form, InvalidForm, receive_form
-from guards.auth import authenticated
+from guards.auth import may_transcribe
 from guards.principal import Principal
 from inference.audio import decode_file
 
@@ -132,7 +132,7 @@ _EXAMPLE: Final = {
 @post(
     "/transcribe/audio",
     status_code=200,
-    guards=[authenticated, serving],
+    guards=[may_transcribe, serving],
     summary="Transcribe an audio file, and translate it",
     description="The answer's form is chosen by `format`: JSON, plain text, or subtitles.",
     tags=["speech"],
@@ -151,7 +151,7 @@ _EXAMPLE: Final = {
             description="The transcript.",
             examples=[Example(value=_EXAMPLE)],
         ),
-        **problems(400, 401, 413, 415, 503),
+        **problems(400, 401, 403, 413, 415, 429, 503),
     },
 )
 async def transcribe_audio(request: Request[Principal, Any, Any]) -> Response[Any]:

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from app.concurrency import map_bounded
 from app.controllers.documentation import SECURITY, problems
 from app.services import Services, services_of, serving
-from guards.auth import authenticated
+from guards.auth import may_translate
 from guards.principal import Principal
 from inference.identification import UNDETERMINED
 from streaming.errors import PairUnsupported, SurtitleError, UnknownLanguage
@@ -56,11 +56,11 @@ class TranslateResponse(Struct):
 @post(
     "/translate/text",
     status_code=200,
-    guards=[authenticated, serving],
+    guards=[may_translate, serving],
     summary="Translate a text, or a list of texts",
     tags=["text"],
     security=SECURITY,
-    responses=problems(400, 401, 413, 503),
+    responses=problems(400, 401, 403, 413, 429, 503),
     operation_id="translateText",
 )
 async def translate_text(

@@ -16,6 +16,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from app.factory import create_app
+from app.identity import build_throttle, build_tokens
 from app.server import Server, bind, server_config
 from app.services import Services
 from app.settings import Settings
@@ -75,7 +76,9 @@ async def services(
     fakes = fakes or Fakes()
     effective = Settings(data_dir=tmp_path, **settings)
     database = await Database.open(effective.database)
-    keyring = Keyring(SqliteKeyStore(database), load_pepper(tmp_path))
+    pepper = load_pepper(tmp_path)
+    keyring = Keyring(SqliteKeyStore(database), pepper)
+    tokens, closers = build_tokens(effective, keyring, pepper)
     fakes.services = Services(
         settings=effective,
         recognizer=fakes.recognizer,
@@ -86,8 +89,10 @@ async def services(
         keyring=keyring,
         audit=SqliteAuditLog(database),
         tickets=MemoryTickets(lifetime=effective.ticket_seconds),
+        tokens=tokens,
+        throttle=build_throttle(effective),
         identify=identify,
-        closers=[database.close],
+        closers=[database.close, *closers],
         ready=True,
     )
     await keyring.ensure_admin(ADMIN_KEY)
