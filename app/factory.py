@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.plugins import InitPlugin
 
 from app.context import RequestContext
-from app.controllers import audio, keys, schema, system, text
+from app.controllers import admin, audio, credentials, keys, schema, system, text
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
@@ -51,8 +51,20 @@ class SurtitlePlugin(InitPlugin):
                 audio.transcribe_audio,
                 keys.issue_key,
                 keys.list_keys,
+                keys.show_key,
+                keys.change_key,
+                keys.rotate_key,
                 keys.revoke_key,
-                keys.issue_ticket,
+                credentials.issue_token,
+                credentials.issue_ticket,
+                admin.list_sessions,
+                admin.end_session,
+                admin.clear_cache,
+                admin.reset_limits,
+                admin.show_log_level,
+                admin.change_log_level,
+                admin.drain,
+                admin.read_audit,
                 schema.protocol_schema,
                 schema.asyncapi_document,
                 stream_handler,
@@ -66,7 +78,7 @@ class SurtitlePlugin(InitPlugin):
         if self._settings.allowed_origins:
             app_config.cors_config = CORSConfig(
                 allow_origins=list(self._settings.allowed_origins),
-                allow_methods=["GET", "POST", "DELETE"],
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
                 expose_headers=[
                     "RateLimit",
@@ -136,12 +148,15 @@ def _openapi() -> OpenAPIConfig:
             Tag(name="system", description="What the server is, how it is, what it can do."),
             Tag(name="text", description="Translation of texts."),
             Tag(name="speech", description="Transcription of files."),
-            Tag(name="keys", description="API keys and tickets."),
+            Tag(name="keys", description="API keys, tokens and tickets."),
+            Tag(name="admin", description="Running the server."),
         ],
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(
-                    type="http", scheme="bearer", description="An API key, `sk_surtitle_…`."
+                    type="http",
+                    scheme="bearer",
+                    description="An API key, `sk_surtitle_…`, or a token.",
                 ),
                 "header": SecurityScheme(
                     type="apiKey", name="X-API-Key", security_scheme_in="header"

@@ -15,6 +15,7 @@ from litestar.handlers import BaseRouteHandler
 
 from app.cache import LruCache
 from app.health import MachineSampler
+from app.identity import build_throttle, build_tokens
 from app.load import watch_load
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
@@ -29,8 +30,10 @@ from guards.keyring import Keyring
 from guards.leases import LeaseKeeper
 from guards.metering import Metering
 from guards.origins import OriginPolicy
+from guards.throttle import LoginThrottle
 from guards.tickets import Tickets
 from guards.tiers import Tiers, TiersError
+from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
     ContainerDecoder,
@@ -63,6 +66,8 @@ class Services:
     languages: LanguageCatalogue
     open_container: Callable[[], ContainerDecoder]
     state: State
+    tokens: Tokens
+    throttle: LoginThrottle | None
     identify: Callable[[str], Awaitable[tuple[str, float]]]
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
@@ -97,7 +102,11 @@ class Services:
             load=LoadPolicy(),
         )
         self.authenticator = Authenticator(
-            self.keyring, self.tickets, OriginPolicy(self.settings.allowed_origins)
+            self.keyring,
+            self.tickets,
+            self.tokens,
+            OriginPolicy(self.settings.allowed_origins),
+            self.throttle,
         )
         self.transcriber = Transcriber(
             recognizer=self.recognizer,
@@ -121,6 +130,14 @@ class Services:
             if self.settings.adaptive_limits:
                 watch = watch_load(self.limiter.load, self.stats, lambda: self.machine.latest)
                 self._tasks.append(asyncio.create_task(watch, name="watch load"))
+
+    def begin_drain(self) -> None:
+        """Start to drain, beside whatever asked for it."""
+        self.draining = True
+        self._tasks.append(asyncio.create_task(self._drain_once(), name="drain"))
+
+    async def _drain_once(self) -> None:
+        await self.drain()
 
     async def drain(self) -> bool:
         """Refuse what is new, let running streams finish; whether all did in time."""
@@ -174,6 +191,9 @@ async def build_services(
     stack = contextlib.AsyncExitStack()
     state = await stack.enter_async_context(opened(settings))
     try:
+        tokens, closers = await asyncio.to_thread(
+            build_tokens, settings, state.keyring, state.pepper
+        )
         models = await build_models(settings, progress)
     except BaseException:
         await stack.aclose()
@@ -187,9 +207,11 @@ async def build_services(
         open_container=PyAVContainerDecoder,
         state=state,
         tiers=tiers,
+        tokens=tokens,
+        throttle=build_throttle(settings),
         identify=models.identify,
         stats=models.stats,
-        closers=[stack.aclose, models.close],
+        closers=[stack.aclose, *closers, models.close],
         ready=True,
     )
 

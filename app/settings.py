@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -20,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from guards.origins import normalize
+from guards.principal import Tier
 from guards.redis.address import parse
 
 PREFIX: Final = "SURTITLE_"
@@ -115,6 +117,37 @@ class Settings(BaseSettings):
         True, description="Whether limits of the lower tiers shrink while the server is overloaded."
     )
 
+    token_seconds: int = Field(
+        900, ge=10, le=86_400, description="How long a token of POST /auth/token is good for."
+    )
+    jwt_keys: Path | None = Field(
+        None,
+        description="JSON Web Key set (RFC 7517) that tokens are signed with, HS256, RS256 or "
+        "ES256: the first key signs, all verify (default: one key made from the pepper).",
+    )
+    jwt_issuer: str = Field("surtitle", min_length=1, description="Issuer (`iss`) of our tokens.")
+    jwt_audience: str = Field(
+        "surtitle", min_length=1, description="Audience (`aud`) of our tokens."
+    )
+    jwks_url: str | None = Field(
+        None,
+        description="Where an external token issuer publishes its keys; its users need none here.",
+    )
+    jwks_issuer: str | None = Field(
+        None, min_length=1, description="The external issuer's name (`iss`); needed with the URL."
+    )
+    jwks_audience: str = Field(
+        "surtitle", min_length=1, description="Audience (`aud`) of the external issuer's tokens."
+    )
+    jwks_tier: Tier = Field(
+        Tier.FREE, description="Tier of the external issuer's users whose token names none."
+    )
+    login_failures_per_minute: int = Field(
+        100,
+        ge=0,
+        description="Wrong credentials after which an address has to wait; 0 counts none.",
+    )
+
     asr_model: str = Field(
         "base", min_length=1, description="Whisper model: a name, a directory or a hub id."
     )
@@ -140,6 +173,11 @@ class Settings(BaseSettings):
         (),
         description="Addresses or networks of proxies whose X-Forwarded headers are believed, "
         "separated by commas.",
+    )
+    hsts_seconds: int = Field(
+        31_536_000,
+        ge=0,
+        description="How long browsers shall insist on TLS once they had it; 0 does not tell them.",
     )
     ssl_certfile: Path | None = Field(None, description="TLS certificate chain, PEM.")
     ssl_keyfile: Path | None = Field(None, description="TLS private key, PEM.")
@@ -218,7 +256,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{path} is not a directory")
         return paths
 
-    @field_validator("ssl_certfile", "ssl_keyfile", "tiers_file")
+    @field_validator("ssl_certfile", "ssl_keyfile", "jwt_keys", "tiers_file")
     @classmethod
     def _files_exist(cls, value: Path | None) -> Path | None:
         if value is not None and not value.expanduser().is_file():
@@ -247,6 +285,23 @@ class Settings(BaseSettings):
                 raise ValueError("a key is printable ASCII without spaces, to fit into a header")
         return value
 
+    @field_validator("jwks_url")
+    @classmethod
+    def _encrypted(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+            if parts.scheme != "https" and not (parts.scheme == "http" and here):
+                raise ValueError("keys are fetched over https:// only")
+        return value
+
+    @field_validator("jwks_tier")
+    @classmethod
+    def _no_strangers(cls, value: Tier) -> Tier:
+        if value is Tier.ADMIN:
+            raise ValueError("administration takes a key")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -261,6 +316,17 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"{PREFIX}{missing}: a certificate and its key are only of use together"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _whole_issuer(self) -> Self:
+        if (self.jwks_url is None) != (self.jwks_issuer is None):
+            missing = "JWKS_ISSUER" if self.jwks_issuer is None else "JWKS_URL"
+            raise SettingsError(
+                f"{PREFIX}{missing}: an issuer and its keys are only of use together"
+            )
+        if self.jwks_issuer == self.jwt_issuer:
+            raise SettingsError(f"{PREFIX}JWKS_ISSUER: is the name of our own tokens' issuer")
         return self
 
     @property

@@ -15,9 +15,10 @@ from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
 
 from app.services import Services, services_of, serving
-from app.sessions import LiveSession
+from app.sessions import LiveSession, Progress
 from guards.admission import limited
-from guards.auth import authenticated, permitted_origin
+from guards.auth import may_stream, permitted_origin
+from guards.credentials import address_of, agreed_subprotocol
 from guards.errors import SessionTooLong, StoreUnavailable
 from guards.pace import Pace
 from guards.principal import Principal
@@ -26,6 +27,7 @@ from guards.tiers import Endpoint, Limits
 from streaming.driver import Models, StreamDriver, Timeouts
 from streaming.segmenter import SegmenterConfig
 from streaming.session import SessionConfig, StreamSession
+from streaming.types import SAMPLE_RATE
 from streaming.wire import WarningEvent
 
 log = structlog.get_logger(__name__)
@@ -87,9 +89,7 @@ class Watch:
         return warnings
 
 
-@websocket(
-    "/v1/stream", guards=[permitted_origin, authenticated, serving, limited(Endpoint.STREAM)]
-)
+@websocket("/v1/stream", guards=[permitted_origin, may_stream, serving, limited(Endpoint.STREAM)])
 async def stream_handler(socket: Socket) -> None:
     """Captions for one speaker: audio in, partials, finals and translations out."""
     services = services_of(socket)
@@ -113,10 +113,16 @@ async def stream_handler(socket: Socket) -> None:
         _timeouts(services),
         Watch(meter, transport, pace),
     )
-    live = LiveSession(id=session.id, principal=principal, end=driver.end)
+    live = LiveSession(
+        id=session.id,
+        principal=principal,
+        end=driver.end,
+        address=address_of(socket),
+        progress=lambda: _progress(session),
+    )
     async with services.limiter.stream(principal):
         with services.sessions.running(live), _at_most(limits, services, session.id):
-            await socket.accept()
+            await socket.accept(subprotocols=agreed_subprotocol(socket))
             with structlog.contextvars.bound_contextvars(session=session.id):
                 try:
                     await driver.run()
@@ -124,7 +130,7 @@ async def stream_handler(socket: Socket) -> None:
                     await asyncio.shield(_settle(meter, session))
                     log.info(
                         "session ended",
-                        audio_seconds=round(session.audio_samples / 16_000, 1),
+                        audio_seconds=round(session.audio_samples / SAMPLE_RATE, 1),
                         finals=session.finals,
                         complete=session.ended,
                     )
@@ -149,6 +155,15 @@ def _at_most(limits: Limits, services: Services, session: str) -> Iterator[None]
         yield
     finally:
         timer.cancel()
+
+
+def _progress(session: StreamSession) -> Progress:
+    return Progress(
+        audio_seconds=round(session.audio_samples / SAMPLE_RATE, 2),
+        behind_seconds=round(session.behind, 2),
+        finals=session.finals,
+        characters=session.characters,
+    )
 
 
 def _config(services: Services) -> SessionConfig:

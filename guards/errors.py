@@ -7,10 +7,12 @@ SurtitleError
 │   ├── ExpiredCredential      fatal: also ends a running session
 │   └── KeyRevoked             fatal: also ends a running session
 ├── PermissionRefused          403
+│   ├── SessionClosed          fatal: ends a running session
 │   ├── Forbidden
 │   └── OriginForbidden
 ├── CredentialInQuery          400
 ├── KeyUnknown                 404
+├── SessionUnknown             404
 ├── KeyFixed                   409
 ├── TooManyTickets             429
 ├── LimitExceeded              429
@@ -18,9 +20,14 @@ SurtitleError
 │   ├── TooManyStreams
 │   ├── QuotaExceeded          fatal: also ends a running session
 │   └── SessionTooLong         fatal: ends a running session
+├── TooManyFailures            429
 ├── StoreUnavailable           503
+├── IssuerUnavailable          503
 ├── Starting                   503
-└── Draining                   503, fatal: also ends a running session
+├── Draining                   503, fatal: also ends a running session
+├── ScopeUnknown               400
+├── LimitUnknown               400
+└── ExpiryPassed               400
 """
 
 from __future__ import annotations
@@ -66,6 +73,13 @@ class Forbidden(PermissionRefused):
     """The credential lacks a scope."""
 
 
+class SessionClosed(PermissionRefused):
+    """An administrator ended the session."""
+
+    code = "session_closed"
+    fatal = True
+
+
 class OriginForbidden(PermissionRefused):
     """A browser on a page of an origin that is not on the list."""
 
@@ -93,10 +107,25 @@ class KeyFixed(SurtitleError):
     status = 409
 
 
+class SessionUnknown(SurtitleError):
+    """No stream of this id is running in this process."""
+
+    code = "session_unknown"
+    status = 404
+
+
 class TooManyTickets(SurtitleError):
     """One key holds too many unused tickets, or all keys together do."""
 
     code = "too_many_tickets"
+    status = 429
+    retryable = True
+
+
+class TooManyFailures(SurtitleError):
+    """Too many wrong credentials came from one address."""
+
+    code = "too_many_failures"
     status = 429
     retryable = True
 
@@ -141,6 +170,12 @@ class StoreUnavailable(ServiceError):
     code = "store_unavailable"
 
 
+class IssuerUnavailable(ServiceError):
+    """The keys of an external token issuer can't be fetched just now."""
+
+    code = "issuer_unavailable"
+
+
 class Starting(SurtitleError):
     """The models are still being loaded."""
 
@@ -162,6 +197,13 @@ class ScopeUnknown(SurtitleError):
     """A key can't be given this scope."""
 
     code = "scope_unknown"
+    status = 400
+
+
+class LimitUnknown(SurtitleError):
+    """A key can't be given this limit."""
+
+    code = "limit_unknown"
     status = 400
 
 

@@ -58,7 +58,7 @@ class Principal:
     """The owner of a credential, as established once for each request or connection.
 
     ``user_id`` is the tenant: the unit of fairness and of limits above the key. ``key_id`` is
-    empty for the users of an external token issuer, who have no key here. ``limits`` are those of
+    that of a key of ours, or stands for a user of an external ``issuer``. ``limits`` are those of
     the tier that are another for this key.
     """
 
@@ -70,6 +70,8 @@ class Principal:
     expires_at: datetime | None = None
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     credential: Credential = Credential.KEY
+    issuer: str = ""
+    """The external token issuer that vouches for the user, if not a key of ours does."""
 
     def may(self, scope: str) -> bool:
         """Whether this principal holds a scope."""

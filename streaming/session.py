@@ -452,6 +452,6 @@ class StreamSession:
             self._actions.append(Close(error.close_code, error.code))
             return
         heard = seconds(self.audio_samples)
-        usage = wire.Usage(audio_seconds=heard, characters=self._translations.characters)
+        usage = wire.Usage(audio_seconds=heard, characters=self.characters)
         self._emit(wire.DoneEvent(audio_seconds=heard, segments=self.finals, usage=usage))
         self._actions.append(Close(1000, ""))

@@ -28,7 +28,7 @@ from app.subtitles import render
 from app.transcription import Transcript
 from app.upload import Form, InvalidForm, receive_form
 from guards.admission import limited
-from guards.auth import authenticated
+from guards.auth import may_transcribe
 from guards.principal import Principal
 from guards.tiers import Endpoint
 from guards.usage import Amount
@@ -137,7 +137,7 @@ _EXAMPLE: Final = {
 @post(
     "/transcribe/audio",
     status_code=200,
-    guards=[authenticated, serving, limited(Endpoint.SPEECH)],
+    guards=[may_transcribe, serving, limited(Endpoint.SPEECH)],
     summary="Transcribe an audio file, and translate it",
     description="The answer's form is chosen by `format`: JSON, plain text, or subtitles.",
     tags=["speech"],
@@ -156,7 +156,7 @@ _EXAMPLE: Final = {
             description="The transcript.",
             examples=[Example(value=_EXAMPLE)],
         ),
-        **problems(400, 401, 413, 415, 429, 503),
+        **problems(400, 401, 403, 413, 415, 429, 503),
     },
 )
 async def transcribe_audio(request: Request[Principal, Any, Any]) -> Response[Any]:

@@ -14,7 +14,7 @@ from app.concurrency import map_bounded
 from app.controllers.documentation import SECURITY, problems
 from app.services import Services, services_of, serving
 from guards.admission import limited
-from guards.auth import authenticated
+from guards.auth import may_translate
 from guards.principal import Principal
 from guards.tiers import Endpoint
 from guards.usage import Amount
@@ -59,11 +59,11 @@ class TranslateResponse(Struct):
 @post(
     "/translate/text",
     status_code=200,
-    guards=[authenticated, serving, limited(Endpoint.TEXT)],
+    guards=[may_translate, serving, limited(Endpoint.TEXT)],
     summary="Translate a text, or a list of texts",
     tags=["text"],
     security=SECURITY,
-    responses=problems(400, 401, 413, 429, 503),
+    responses=problems(400, 401, 403, 413, 429, 503),
     operation_id="translateText",
 )
 async def translate_text(

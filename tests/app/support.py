@@ -16,6 +16,7 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from app.factory import create_app
+from app.identity import build_throttle, build_tokens
 from app.server import Server, bind, server_config
 from app.services import Services, load_tiers
 from app.settings import Settings
@@ -74,6 +75,7 @@ async def services(
     effective = Settings(data_dir=tmp_path, **settings)
     stack = AsyncExitStack()
     state = await stack.enter_async_context(opened(effective))
+    tokens, closers = build_tokens(effective, state.keyring, state.pepper)
     fakes.services = Services(
         settings=effective,
         recognizer=fakes.recognizer,
@@ -83,8 +85,10 @@ async def services(
         open_container=FakeContainerDecoder,
         state=state,
         tiers=load_tiers(effective),
+        tokens=tokens,
+        throttle=build_throttle(effective),
         identify=identify,
-        closers=[stack.aclose],
+        closers=[stack.aclose, *closers],
         ready=True,
     )
     await state.keyring.ensure_admin(ADMIN_KEY)

@@ -1,0 +1,260 @@
+"""Running the server: sessions, caches, limits, the log, the drain, and who did what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from litestar import Request, delete, get, post, put
+from litestar.openapi.spec import Example
+from litestar.params import Body, FromPath, FromQuery
+from msgspec import Meta, Struct
+
+from app.audit import audited
+from app.controllers.documentation import SECURITY, problems
+from app.logging import current_level, set_level
+from app.services import services_of
+from app.sessions import LiveSession
+from guards.auth import admin_only
+from guards.errors import SessionClosed, SessionUnknown
+from guards.principal import Principal, Tier
+
+Level = Literal["debug", "info", "warning", "error"]
+Admin = Request[Principal, Any, Any]
+
+_MAX_ID = 2**53
+
+
+class SessionInfo(Struct):
+    """A running stream of this process. ``behind_seconds`` of its audio wait to be listened to."""
+
+    id: str
+    user_id: str
+    key_id: str
+    tier: Tier
+    address: str
+    started_at: datetime
+    ending: bool
+    audio_seconds: float
+    behind_seconds: float
+    finals: int
+    characters: int
+
+
+class Cleared(Struct):
+    """How many entries were dropped."""
+
+    transcripts: int
+    translations: int
+
+
+class LogLevel(Struct):
+    level: Level
+
+
+class Draining(Struct):
+    """``sessions`` still run, and get their finals."""
+
+    draining: bool
+    sessions: int
+
+
+class LimitsReset(Struct):
+    """``address``: whose wrong credentials are forgotten."""
+
+    address: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class AuditRecord(Struct):
+    """``outcome`` is ``done``, or the code of the error it ended with."""
+
+    id: int
+    at: datetime
+    key_id: str
+    user_id: str
+    action: str
+    target: str
+    outcome: str
+    details: Mapping[str, Any]
+    request_id: str
+    address: str
+
+
+class AuditPage(Struct):
+    """Newest first. ``next`` is the ``before`` of the page that follows, or null."""
+
+    entries: list[AuditRecord]
+    next: int | None
+
+
+@get(
+    "/admin/sessions",
+    guards=[admin_only],
+    summary="List running streams",
+    tags=["admin"],
+    operation_id="listSessions",
+    security=SECURITY,
+    responses=problems(401, 403, 429),
+)
+async def list_sessions(request: Admin) -> list[SessionInfo]:
+    return [_info(session) for session in services_of(request).sessions]
+
+
+@delete(
+    "/admin/sessions/{session_id:str}",
+    guards=[admin_only],
+    summary="End a running stream",
+    description="It gets the finals of what was said, then the error `session_closed`.",
+    tags=["admin"],
+    operation_id="endSession",
+    security=SECURITY,
+    responses=problems(401, 403, 404, 429),
+)
+async def end_session(request: Admin, session_id: FromPath[str]) -> None:
+    async with audited(request, "session.end", session_id):
+        reason = SessionClosed("An administrator ended the session.")
+        if not services_of(request).sessions.end(session_id, reason):
+            raise SessionUnknown("No session of this id runs here.", session=session_id)
+
+
+@post(
+    "/admin/cache/clear",
+    status_code=200,
+    guards=[admin_only],
+    summary="Forget cached transcripts and translations",
+    tags=["admin"],
+    operation_id="clearCache",
+    security=SECURITY,
+    responses=problems(401, 403, 429),
+)
+async def clear_cache(request: Admin) -> Cleared:
+    services = services_of(request)
+    async with audited(request, "cache.clear"):
+        cleared = Cleared(len(services.transcripts), len(services.translations))
+        services.transcripts.clear()
+        services.translations.clear()
+    return cleared
+
+
+@post(
+    "/admin/limits/reset",
+    status_code=204,
+    guards=[admin_only],
+    summary="Forget what counts against a limit",
+    tags=["admin"],
+    operation_id="resetLimits",
+    security=SECURITY,
+    responses=problems(400, 401, 403, 429),
+)
+async def reset_limits(
+    request: Admin,
+    data: Annotated[LimitsReset, Body(examples=[Example(value={"address": "192.0.2.7"})])],
+) -> None:
+    throttle = services_of(request).throttle
+    async with audited(request, "limits.reset", data.address):
+        if throttle is not None:
+            await throttle.reset(data.address)
+
+
+@get(
+    "/admin/log-level",
+    guards=[admin_only],
+    summary="The least severe entries that are logged",
+    tags=["admin"],
+    operation_id="logLevel",
+    security=SECURITY,
+    responses=problems(401, 403, 429),
+)
+async def show_log_level(request: Admin) -> dict[str, str]:
+    del request
+    return {"level": current_level()}
+
+
+@put(
+    "/admin/log-level",
+    guards=[admin_only],
+    summary="Log more, or less",
+    description="In this process, until it ends.",
+    tags=["admin"],
+    operation_id="setLogLevel",
+    security=SECURITY,
+    responses=problems(400, 401, 403, 429),
+)
+async def change_log_level(
+    request: Admin, data: Annotated[LogLevel, Body(examples=[Example(value={"level": "debug"})])]
+) -> LogLevel:
+    async with audited(request, "log_level.set", data.level):
+        set_level(data.level)
+    return data
+
+
+@post(
+    "/admin/drain",
+    status_code=202,
+    guards=[admin_only],
+    summary="Take no more streams, and let the running ones finish",
+    description="Readiness fails from now on, for load balancers to go elsewhere; the process "
+    "goes on until it is stopped. There is no way back.",
+    tags=["admin"],
+    operation_id="drain",
+    security=SECURITY,
+    responses=problems(401, 403, 429),
+)
+async def drain(request: Admin) -> Draining:
+    services = services_of(request)
+    async with audited(request, "server.drain"):
+        services.begin_drain()
+    return Draining(draining=True, sessions=len(services.sessions))
+
+
+@get(
+    "/admin/audit",
+    guards=[admin_only],
+    summary="What administrators did",
+    tags=["admin"],
+    operation_id="audit",
+    security=SECURITY,
+    responses=problems(400, 401, 403, 429),
+)
+async def read_audit(
+    request: Admin,
+    before: FromQuery[Annotated[int, Meta(ge=1, le=_MAX_ID)] | None] = None,
+    limit: FromQuery[Annotated[int, Meta(ge=1, le=500)]] = 100,
+) -> AuditPage:
+    entries = await services_of(request).audit.page(before=before, limit=limit)
+    return AuditPage(
+        entries=[
+            AuditRecord(
+                id=entry.id,
+                at=entry.at,
+                key_id=entry.key_id,
+                user_id=entry.user_id,
+                action=entry.action,
+                target=entry.target,
+                outcome=entry.outcome,
+                details=entry.details,
+                request_id=entry.request_id,
+                address=entry.address,
+            )
+            for entry in entries
+        ],
+        next=entries[-1].id if len(entries) == limit else None,
+    )
+
+
+def _info(session: LiveSession) -> SessionInfo:
+    progress = session.progress()
+    return SessionInfo(
+        id=session.id,
+        user_id=session.principal.user_id,
+        key_id=session.principal.key_id,
+        tier=session.principal.tier,
+        address=session.address,
+        started_at=session.started_at,
+        ending=session.ending,
+        audio_seconds=progress.audio_seconds,
+        behind_seconds=progress.behind_seconds,
+        finals=progress.finals,
+        characters=progress.characters,
+    )
