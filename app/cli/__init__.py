@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "settings": "Show the effective settings and where they come from.",
     "models": "List, check and fetch speech models.",
     "keys": "Create, list and revoke API keys.",
+    "usage": "Show what was used.",
     "transcribe": "Transcribe an audio file.",
     "stream": "Caption a file or the microphone live.",
 }
