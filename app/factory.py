@@ -142,7 +142,9 @@ def _openapi() -> OpenAPIConfig:
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(
-                    type="http", scheme="bearer", description="An API key, `sk_surtitle_…`, or a token."
+                    type="http",
+                    scheme="bearer",
+                    description="An API key, `sk_surtitle_…`, or a token.",
                 ),
                 "header": SecurityScheme(
                     type="apiKey", name="X-API-Key", security_scheme_in="header"

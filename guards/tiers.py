@@ -102,7 +102,7 @@ class TiersError(ValueError):
 class Tiers:
     """The limits of every tier."""
 
-    limits: Mapping[Tier, Limits] = field(default=DEFAULTS)
+    limits: Mapping[Tier, Limits] = field(default_factory=lambda: DEFAULTS)
 
     @classmethod
     def load(cls, path: Path | None) -> Tiers:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from litestar import Request, delete, get, post, put
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, FromQuery
+from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
@@ -166,9 +166,8 @@ async def reset_limits(
     security=SECURITY,
     responses=problems(401, 403, 429),
 )
-async def show_log_level(request: Admin) -> dict[str, str]:
-    del request
-    return {"level": current_level()}
+async def show_log_level() -> LogLevel:
+    return LogLevel(cast("Level", current_level()))
 
 
 @put(
@@ -219,8 +218,8 @@ async def drain(request: Admin) -> Draining:
 )
 async def read_audit(
     request: Admin,
-    before: FromQuery[Annotated[int, Meta(ge=1, le=_MAX_ID)] | None] = None,
-    limit: FromQuery[Annotated[int, Meta(ge=1, le=500)]] = 100,
+    before: Annotated[int | None, QueryParameter(ge=1, le=_MAX_ID)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
 ) -> AuditPage:
     entries = await services_of(request).audit.page(before=before, limit=limit)
     return AuditPage(

@@ -30,9 +30,7 @@ Line = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, Meta(max_length=128, pattern=Line)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Scopes = Annotated[list[str], Meta(max_length=16, examples=[sorted(SCOPES)])]
-Limits = dict[
-    Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=0, le=10_000_000_000)]
-]
+Limits = dict[Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=0, le=10_000_000_000)]]
 
 
 class NewKey(Struct):
@@ -55,7 +53,7 @@ class ChangedKey(Struct):
 
     name: Name | UnsetType = UNSET
     tier: Tier | UnsetType = UNSET
-    expires_at: Moment | None | UnsetType = UNSET
+    expires_at: Moment | UnsetType | None = UNSET
     scopes: Scopes | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
 
@@ -191,7 +189,9 @@ async def change_key(
 async def rotate_key(
     request: Request[Principal, Any, Any],
     key_id: FromPath[str],
-    data: Annotated[Rotation | None, Body(examples=[Example(value={"overlap_seconds": 3600})])],
+    data: Annotated[
+        Rotation | None, Body(examples=[Example(value={"overlap_seconds": 3600})])
+    ] = None,
 ) -> Response[IssuedKey]:
     overlap = (data or Rotation()).overlap_seconds
     async with audited(request, "key.rotate", key_id, overlap_seconds=overlap):

@@ -1,21 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
 
 from app.server import ServeError, bind
-from tests.app.support import admin, running
+from tests.app.support import admin, rest, running
 
 FAKE_SERVER = """
 import sys
@@ -48,15 +45,6 @@ async def start(tmp_path: Path, **environment: str) -> asyncio.subprocess.Proces
         env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"} | environment,
         cwd=tmp_path,
     )
-
-
-async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
-    """All events until the server closes."""
-    events = []
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            events.append(json.loads(await socket.recv()))
-    return events
 
 
 async def address_of(process: asyncio.subprocess.Process) -> str:
