@@ -20,6 +20,7 @@ from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
 from app.stream import stream_handler
+from guards.admission import tell
 from guards.denial import HandshakeDenial, remember
 
 _JSON_BYTES_PER_CHAR: Final = 12
@@ -71,6 +72,7 @@ class SurtitlePlugin(InitPlugin):
         )
         app_config.exception_handlers.update(HANDLERS)
         app_config.after_exception.append(remember)
+        app_config.before_send.append(tell)
         app_config.lifespan.append(self._lifespan)
         app_config.openapi_config = _openapi()
         if self._settings.allowed_origins:
@@ -78,7 +80,16 @@ class SurtitlePlugin(InitPlugin):
                 allow_origins=list(self._settings.allowed_origins),
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-                expose_headers=["Retry-After", "X-Request-ID", "X-Surtitle-Cache"],
+                expose_headers=[
+                    "RateLimit",
+                    "RateLimit-Policy",
+                    "RateLimit-Limit",
+                    "RateLimit-Remaining",
+                    "RateLimit-Reset",
+                    "Retry-After",
+                    "X-Request-ID",
+                    "X-Surtitle-Cache",
+                ],
             )
         if self._services is not None:
             _attach(app_config.state, self._services)
@@ -115,6 +126,7 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
 def _attach(state: Any, services: Services) -> None:
     state.services = services
     state.authenticator = services.authenticator
+    state.limiter = services.limiter
 
 
 def _openapi() -> OpenAPIConfig:

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException, SerializationException
 from litestar.types import ExceptionHandlersMap, Scope
 
 from app.context import request_id
+from guards.admission import decision_headers
 from guards.errors import AuthenticationError, AuthenticationRequired
 from streaming.errors import SurtitleError
 
@@ -149,7 +150,7 @@ def refuse(error: Exception, scope: Scope) -> tuple[int, list[tuple[bytes, bytes
     _log(error, problem)
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in problem.all_headers().items()
+        for name, value in {**decision_headers(scope), **problem.all_headers()}.items()
     ]
     return problem.status, headers, problem.body(request_id(scope))
 

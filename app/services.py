@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,20 +16,23 @@ from litestar.handlers import BaseRouteHandler
 from app.cache import LruCache
 from app.health import MachineSampler
 from app.identity import build_throttle, build_tokens
+from app.load import watch_load
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
+from app.state import State, opened
 from app.transcription import Transcriber, Transcript
+from guards.adaptive import LoadPolicy
+from guards.admission import Limiter
 from guards.audit import AuditLog
 from guards.auth import Authenticator
-from guards.errors import Draining, Starting
+from guards.errors import Draining, Starting, StoreUnavailable
 from guards.keyring import Keyring
+from guards.leases import LeaseKeeper
+from guards.metering import Metering
 from guards.origins import OriginPolicy
-from guards.secrets import load_pepper
-from guards.sqlite import Database, SchemaTooNew
-from guards.sqlite_audit import SqliteAuditLog
-from guards.sqlite_keys import SqliteKeyStore
 from guards.throttle import LoginThrottle
-from guards.tickets import MemoryTickets, Tickets
+from guards.tickets import Tickets
+from guards.tiers import Tiers, TiersError
 from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
@@ -63,9 +65,7 @@ class Services:
     translator: Translator
     languages: LanguageCatalogue
     open_container: Callable[[], ContainerDecoder]
-    keyring: Keyring
-    audit: AuditLog
-    tickets: Tickets
+    state: State
     tokens: Tokens
     throttle: LoginThrottle | None
     identify: Callable[[str], Awaitable[tuple[str, float]]]
@@ -77,6 +77,12 @@ class Services:
     draining: bool = False
     sessions: SessionRegistry = field(default_factory=SessionRegistry)
     started_at: float = field(default_factory=time.monotonic)
+    tiers: Tiers = field(default_factory=Tiers)
+    keyring: Keyring = field(init=False)
+    audit: AuditLog = field(init=False)
+    tickets: Tickets = field(init=False)
+    metering: Metering = field(init=False)
+    limiter: Limiter = field(init=False)
     authenticator: Authenticator = field(init=False)
     transcriber: Transcriber = field(init=False)
     machine: MachineSampler = field(init=False)
@@ -85,6 +91,16 @@ class Services:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.keyring = self.state.keyring
+        self.audit = self.state.audit
+        self.tickets = self.state.tickets
+        self.metering = self.state.metering
+        self.limiter = Limiter(
+            tiers=self.tiers,
+            windows=self.state.windows,
+            leases=LeaseKeeper(self.state.leases),
+            load=LoadPolicy(),
+        )
         self.authenticator = Authenticator(
             self.keyring,
             self.tickets,
@@ -108,7 +124,12 @@ class Services:
             self._tasks = [
                 asyncio.create_task(watch_keys(self.sessions, self.keyring), name="watch keys"),
                 asyncio.create_task(self.machine.run(), name="sample machine"),
+                asyncio.create_task(self.limiter.leases.run(), name="keep leases"),
+                asyncio.create_task(self.metering.run(), name="settle usage"),
             ]
+            if self.settings.adaptive_limits:
+                watch = watch_load(self.limiter.load, self.stats, lambda: self.machine.latest)
+                self._tasks.append(asyncio.create_task(watch, name="watch load"))
 
     def begin_drain(self) -> None:
         """Start to drain, beside whatever asked for it."""
@@ -132,6 +153,8 @@ class Services:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        with contextlib.suppress(StoreUnavailable):
+            await self.metering.settle()
         while self.closers:
             await self.closers.pop()()
 
@@ -164,13 +187,16 @@ async def build_services(
     from app.models import build_models
     from inference.audio import PyAVContainerDecoder
 
-    database, pepper = await _state(settings)
-    keyring = Keyring(SqliteKeyStore(database), pepper)
+    tiers = load_tiers(settings)
+    stack = contextlib.AsyncExitStack()
+    state = await stack.enter_async_context(opened(settings))
     try:
-        tokens, closers = await asyncio.to_thread(build_tokens, settings, keyring, pepper)
+        tokens, closers = await asyncio.to_thread(
+            build_tokens, settings, state.keyring, state.pepper
+        )
         models = await build_models(settings, progress)
     except BaseException:
-        await database.close()
+        await stack.aclose()
         raise
     return Services(
         settings=settings,
@@ -179,26 +205,20 @@ async def build_services(
         translator=models.translator,
         languages=models.languages,
         open_container=PyAVContainerDecoder,
-        keyring=keyring,
-        audit=SqliteAuditLog(database),
-        tickets=MemoryTickets(lifetime=settings.ticket_seconds),
+        state=state,
         tokens=tokens,
         throttle=build_throttle(settings),
+        tiers=tiers,
         identify=models.identify,
         stats=models.stats,
-        closers=[database.close, *closers, models.close],
+        closers=[stack.aclose, *closers, models.close],
         ready=True,
     )
 
 
-async def _state(settings: Settings) -> tuple[Database, bytes]:
-    """The database, and the pepper beside it."""
+def load_tiers(settings: Settings) -> Tiers:
+    """The tiers of the settings. Raises :class:`~app.settings.SettingsError`."""
     try:
-        database = await Database.open(settings.database)
-    except (OSError, sqlite3.Error, SchemaTooNew) as error:
-        raise SettingsError(f"{variable('data_dir')}: {error}") from error
-    try:
-        return database, await asyncio.to_thread(load_pepper, settings.data_dir)
-    except (OSError, ValueError) as error:
-        await database.close()
-        raise SettingsError(f"{variable('data_dir')}: {error}") from error
+        return Tiers.load(settings.tiers_file)
+    except (OSError, TiersError) as error:
+        raise SettingsError(f"{variable('tiers_file')}: {error}") from error

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from guards.origins import normalize
 from guards.principal import Tier
+from guards.redis.address import parse
 
 PREFIX: Final = "SURTITLE_"
 ENV_FILE: Final = ".env"
@@ -86,7 +87,34 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("REDIS_URL"),
-        description="Reserved for state shared by several servers; this version stops on it.",
+        description="Where several servers share their state: redis://, rediss://, unix://, "
+        "redis+sentinel://host,host/service or redis+cluster://host,host. Without it state is kept "
+        "in the data directory and in memory, for one server.",
+    )
+    redis_prefix: str = Field(
+        "surtitle", pattern=r"^[\w.:-]{1,64}$", description="Beginning of every key in Redis."
+    )
+    pepper: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret with which API keys are hashed, for servers that share Redis and not "
+        "their data directory. Without one it is made and kept there.",
+    )
+    away_auth: Literal["closed", "open"] = Field(
+        "closed",
+        description="While Redis is away: turn new requests and streams away (closed), or believe "
+        "the keys that this server has seen before (open).",
+    )
+    away_metering: Literal["open", "closed"] = Field(
+        "open",
+        description="While Redis is away: note usage in the data directory and book it later "
+        "(open), or turn away what is new (closed). What runs goes on and is noted.",
+    )
+    tiers_file: Path | None = Field(
+        None, description="TOML file with the limits of tiers that are not the default."
+    )
+    adaptive_limits: bool = Field(
+        True, description="Whether limits of the lower tiers shrink while the server is overloaded."
     )
 
     token_seconds: int = Field(
@@ -198,7 +226,15 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("log_level", "log_format", "device", "compute_type", mode="before")
+    @field_validator(
+        "log_level",
+        "log_format",
+        "device",
+        "compute_type",
+        "away_auth",
+        "away_metering",
+        mode="before",
+    )
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
@@ -220,7 +256,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{path} is not a directory")
         return paths
 
-    @field_validator("ssl_certfile", "ssl_keyfile", "jwt_keys")
+    @field_validator("ssl_certfile", "ssl_keyfile", "jwt_keys", "tiers_file")
     @classmethod
     def _files_exist(cls, value: Path | None) -> Path | None:
         if value is not None and not value.expanduser().is_file():
@@ -268,10 +304,9 @@ class Settings(BaseSettings):
 
     @field_validator("redis_url")
     @classmethod
-    def _no_redis_yet(cls, value: SecretStr | None) -> SecretStr | None:
-        # Ignoring it would let two servers believe that they share keys and limits.
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            raise ValueError("this version keeps its state in the data directory only; unset it")
+            parse(value.get_secret_value())
         return value
 
     @model_validator(mode="after")

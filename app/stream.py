@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -12,13 +16,19 @@ from litestar.exceptions import WebSocketDisconnect
 
 from app.services import Services, services_of, serving
 from app.sessions import LiveSession, Progress
+from guards.admission import limited
 from guards.auth import may_stream, permitted_origin
 from guards.credentials import address_of, agreed_subprotocol
+from guards.errors import SessionTooLong, StoreUnavailable
+from guards.pace import Pace
 from guards.principal import Principal
+from guards.stream_meter import StreamMeter
+from guards.tiers import Endpoint, Limits
 from streaming.driver import Models, StreamDriver, Timeouts
 from streaming.segmenter import SegmenterConfig
 from streaming.session import SessionConfig, StreamSession
 from streaming.types import SAMPLE_RATE
+from streaming.wire import WarningEvent
 
 log = structlog.get_logger(__name__)
 
@@ -26,13 +36,20 @@ Socket = WebSocket[Principal, Any, State]
 
 
 class SocketTransport:
-    """A Litestar WebSocket as the core's transport."""
+    """A Litestar WebSocket as the core's transport, read no faster than its pace."""
 
-    def __init__(self, socket: Socket) -> None:
+    def __init__(self, socket: Socket, pace: Pace) -> None:
         self._socket = socket
+        self._pace = pace
+        self.throttled = False
+        """Whether frames came faster than they are read."""
 
     async def receive(self) -> str | bytes | None:
         """The next frame as it came; ``receive_data`` would lose which of the two kinds it was."""
+        delay = self._pace.delay(time.monotonic())
+        if delay:
+            self.throttled = True
+            await asyncio.sleep(delay)
         # Litestar's annotation leaves out that servers send one of the two keys, or both.
         message: Any = await self._socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -54,11 +71,31 @@ class SocketTransport:
             raise ConnectionError from error
 
 
-@websocket("/v1/stream", guards=[permitted_origin, may_stream, serving])
+class Watch:
+    """Everything a session is watched for while it runs (:class:`streaming.driver.Meter`)."""
+
+    def __init__(self, meter: StreamMeter, transport: SocketTransport, pace: Pace) -> None:
+        self._meter = meter
+        self._transport = transport
+        self._pace = pace
+        self._told = False
+
+    async def spend(self, audio_ms: int, characters: int) -> Sequence[WarningEvent]:
+        warnings = await self._meter.spend(audio_ms, characters)
+        if self._transport.throttled and not self._told:
+            self._told = True
+            message = f"more than {self._pace.rate:g} messages a second; the rest is read later"
+            warnings.append(WarningEvent(code="throttled", message=message))
+        return warnings
+
+
+@websocket("/v1/stream", guards=[permitted_origin, may_stream, serving, limited(Endpoint.STREAM)])
 async def stream_handler(socket: Socket) -> None:
     """Captions for one speaker: audio in, partials, finals and translations out."""
     services = services_of(socket)
     principal = socket.user
+    limits = services.limiter.limits(principal)
+    await services.metering.require_quota(principal, limits)
     session = StreamSession(
         f"s_{secrets.token_hex(8)}",
         languages=services.languages,
@@ -66,7 +103,16 @@ async def stream_handler(socket: Socket) -> None:
         tenant=principal.user_id,
         config=_config(services),
     )
-    driver = StreamDriver(session, SocketTransport(socket), _models(services), _timeouts(services))
+    pace = Pace(limits.messages_per_second)
+    transport = SocketTransport(socket, pace)
+    meter = StreamMeter(services.metering, principal, limits)
+    driver = StreamDriver(
+        session,
+        transport,
+        _models(services),
+        _timeouts(services),
+        Watch(meter, transport, pace),
+    )
     live = LiveSession(
         id=session.id,
         principal=principal,
@@ -74,18 +120,41 @@ async def stream_handler(socket: Socket) -> None:
         address=address_of(socket),
         progress=lambda: _progress(session),
     )
-    with services.sessions.running(live):
-        await socket.accept(subprotocols=agreed_subprotocol(socket))
-        with structlog.contextvars.bound_contextvars(session=session.id):
-            try:
-                await driver.run()
-            finally:
-                log.info(
-                    "session ended",
-                    audio_seconds=round(session.audio_samples / SAMPLE_RATE, 1),
-                    finals=session.finals,
-                    complete=session.ended,
-                )
+    async with services.limiter.stream(principal):
+        with services.sessions.running(live), _at_most(limits, services, session.id):
+            await socket.accept(subprotocols=agreed_subprotocol(socket))
+            with structlog.contextvars.bound_contextvars(session=session.id):
+                try:
+                    await driver.run()
+                finally:
+                    await asyncio.shield(_settle(meter, session))
+                    log.info(
+                        "session ended",
+                        audio_seconds=round(session.audio_samples / SAMPLE_RATE, 1),
+                        finals=session.finals,
+                        complete=session.ended,
+                    )
+
+
+async def _settle(meter: StreamMeter, session: StreamSession) -> None:
+    try:
+        await meter.close(session.audio_ms, session.characters)
+    except StoreUnavailable:
+        # Booked is what was reserved, which is more, by no more than one chunk.
+        log.warning("usage not settled", exc_info=True)
+
+
+@contextmanager
+def _at_most(limits: Limits, services: Services, session: str) -> Iterator[None]:
+    """End a session that lasts too long."""
+    error = SessionTooLong(f"a stream may last {limits.session_minutes} minutes; begin another")
+    timer = asyncio.get_running_loop().call_later(
+        limits.session_minutes * 60, services.sessions.end, session, error
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _progress(session: StreamSession) -> Progress:

@@ -16,6 +16,11 @@ SurtitleError
 ├── KeyFixed                   409
 ├── TooManyTickets             429
 ├── TooManyFailures            429
+├── LimitExceeded              429
+│   ├── RateLimited
+│   ├── TooManyStreams
+│   ├── QuotaExceeded          fatal: also ends a running session
+│   └── SessionTooLong         fatal: ends a running session
 ├── StoreUnavailable           503
 ├── IssuerUnavailable          503
 ├── Starting                   503
@@ -123,6 +128,40 @@ class TooManyFailures(SurtitleError):
     code = "too_many_failures"
     status = 429
     retryable = True
+
+
+class LimitExceeded(SurtitleError):
+    """A key has used what its tier, or its own limits, allow."""
+
+    code = "limit_exceeded"
+    status = 429
+    retryable = True
+
+
+class RateLimited(LimitExceeded):
+    """Too many requests in a minute or a day."""
+
+    code = "rate_limited"
+
+
+class TooManyStreams(LimitExceeded):
+    """Too many streams of this key are open at once."""
+
+    code = "too_many_streams"
+
+
+class QuotaExceeded(LimitExceeded):
+    """The day's audio or characters are used up."""
+
+    code = "quota_exceeded"
+    fatal = True
+
+
+class SessionTooLong(LimitExceeded):
+    """A stream has lasted as long as one may."""
+
+    code = "session_too_long"
+    fatal = True
 
 
 class StoreUnavailable(ServiceError):

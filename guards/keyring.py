@@ -41,14 +41,21 @@ ENVIRONMENT_KEY: Final = "key_environment"
 class Keyring:
     """The one place that knows what makes a key valid.
 
-    ``clock`` gives seconds since the epoch; tests pass their own.
+    ``believe_known`` lets keys that were found before work while the store is away. ``clock``
+    gives seconds since the epoch; tests pass their own.
     """
 
     def __init__(
-        self, store: KeyStore, pepper: bytes, *, clock: Callable[[], float] = time.time
+        self,
+        store: KeyStore,
+        pepper: bytes,
+        *,
+        believe_known: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = store
         self._pepper = pepper
+        self._believe_known = believe_known
         self._clock = clock
         self._cache: dict[bytes, tuple[float, KeyRecord]] = {}
         self._by_id: dict[str, tuple[float, KeyRecord]] = {}
@@ -225,7 +232,12 @@ class Keyring:
         cached = self._cache.get(wanted)
         if cached is not None and 0 <= now - cached[0] < CACHE_SECONDS:
             return cached[1]
-        record = await self.store.find(wanted)
+        try:
+            record = await self.store.find(wanted)
+        except StoreUnavailable:
+            if cached is None or not self._believe_known:
+                raise
+            return cached[1]
         # The index found it by equality of digests; compared again in constant time, so that no
         # store's collation or hashing decides who gets in.
         if record is None or not (
@@ -244,7 +256,12 @@ class Keyring:
         cached = self._by_id.get(key_id)
         if cached is not None and 0 <= now - cached[0] < CACHE_SECONDS:
             return cached[1]
-        record = (await self.store.get([key_id])).get(key_id)
+        try:
+            record = (await self.store.get([key_id])).get(key_id)
+        except StoreUnavailable:
+            if cached is None or not self._believe_known:
+                raise
+            return cached[1]
         if record is None:
             raise KeyRevoked("The API key of this token was deleted.")
         if len(self._by_id) >= _CACHE_SIZE:

@@ -64,7 +64,13 @@ LIMITS: Final = tuple(limit.name for limit in fields(Limits))
 
 
 def _limits(
-    per_minute: int, per_day: int, streams: int, minutes: int, characters: int, hours: int
+    per_minute: int,
+    per_day: int,
+    streams: int,
+    minutes: int,
+    characters: int,
+    hours: int,
+    frames: int = 500,
 ) -> Limits:
     return Limits(
         requests_per_minute=per_minute,
@@ -76,12 +82,12 @@ def _limits(
         streams=streams,
         audio_minutes_per_day=minutes,
         characters_per_day=characters,
-        messages_per_second=1000,
+        messages_per_second=frames,
         session_minutes=hours * 60,
     )
 
 
-_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24)
+_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, frames=5_000)
 
 DEFAULTS: Final[Mapping[Tier, Limits]] = MappingProxyType(
     {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PIECE: Final = 16 * 1024
+"""Bytes of a frame that are metered at a time: half a second of 16-bit audio at 16 kHz."""
+
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
 
@@ -50,6 +53,17 @@ class Transport(Protocol):
 
     async def close(self, code: int, reason: str) -> None:
         """Close the connection. Raises ``ConnectionError`` when the client has gone."""
+        ...
+
+
+class Meter(Protocol):
+    """Is told what a session uses, while it uses it."""
+
+    async def spend(self, audio_ms: int, characters: int) -> Sequence[wire.WarningEvent]:
+        """Take totals so far; returns what the client is to be told.
+
+        Raises a fatal ``SurtitleError`` to end the session: what was said is finalised.
+        """
         ...
 
 
@@ -88,11 +102,13 @@ class StreamDriver:
         transport: Transport,
         models: Models,
         timeouts: Timeouts | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self.session = session
         self._transport = transport
         self._models = models
         self._timeouts = timeouts or Timeouts()
+        self._meter = meter
         self._outbox = Outbox()
         self._outgoing = asyncio.Event()
         self._progress = asyncio.Event()
@@ -149,12 +165,38 @@ class StreamDriver:
                 return
             if isinstance(frame, str):
                 session.receive_text(frame)
-            else:
-                session.receive_binary(frame)
-            self._perform()
-            await self._sound.join()
+                await self._heard()
+                continue
+            for piece in self._pieces(frame):
+                session.receive_binary(piece)
+                await self._heard()
+                if session.ending:
+                    break
         # Only the writer ends a session that has ended by itself.
         await asyncio.Event().wait()
+
+    def _pieces(self, frame: bytes) -> list[bytes]:
+        """A frame as it is metered. Captions don't depend on where it is cut."""
+        size = len(frame)
+        if self._meter is None or not _PIECE < size <= self.session.config.max_message_bytes:
+            return [frame]
+        return [frame[at : at + _PIECE] for at in range(0, size, _PIECE)]
+
+    async def _heard(self) -> None:
+        """Wait until what was given to the session is known to it, and meter it."""
+        self._perform()
+        await self._sound.join()
+        if self._meter is None:
+            return
+        session = self.session
+        try:
+            warnings = await self._meter.spend(session.audio_ms, session.characters)
+        except SurtitleError as error:
+            self.end(error)
+            return
+        if not session.ended:
+            for warning in warnings:
+                self._send(warning)
 
     def _patience(self) -> float | None:
         if self.session.ending:

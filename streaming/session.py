@@ -147,8 +147,13 @@ class StreamSession:
         return self._captions.finals
 
     @property
+    def audio_ms(self) -> int:
+        """Milliseconds of the client's audio received, begun ones too."""
+        return -(-self.audio_samples * 1000 // SAMPLE_RATE)
+
+    @property
     def characters(self) -> int:
-        """Characters translated."""
+        """Characters given to be translated, once for each target."""
         return self._translations.characters
 
     @property

@@ -1,25 +1,19 @@
-"""``surtitle keys``: works on the data directory, whether or not a server runs on it."""
+"""``surtitle keys``: works on the state itself, whether or not a server runs on it."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
-from app.cli.common import fail, load_settings
-from app.settings import Settings
-from guards.errors import KeyUnknown, StoreUnavailable
+from app.cli.common import fail, on_state
+from guards.errors import KeyUnknown
 from guards.keyring import Keyring
 from guards.keys import KeyRecord
 from guards.principal import SCOPES, Tier
-from guards.secrets import load_pepper
-from guards.sqlite import Database, SchemaTooNew
-from guards.sqlite_keys import SqliteKeyStore
 
 R = TypeVar("R")
 
@@ -108,19 +102,7 @@ def revoke(key_id: str) -> None:
 
 
 def _run(action: Callable[[Keyring], Awaitable[R]]) -> R:
-    settings = load_settings()
-    try:
-        return asyncio.run(_with_keyring(settings, action))
-    except (OSError, ValueError, sqlite3.Error, SchemaTooNew, StoreUnavailable) as error:
-        fail(f"can't use the keys in {settings.data_dir}: {error}")
-
-
-async def _with_keyring(settings: Settings, action: Callable[[Keyring], Awaitable[R]]) -> R:
-    database = await Database.open(settings.database)
-    try:
-        return await action(Keyring(SqliteKeyStore(database), load_pepper(settings.data_dir)))
-    finally:
-        await database.close()
+    return on_state(lambda state: action(state.keyring))
 
 
 def _members(record: KeyRecord) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, cast, get_args
@@ -26,9 +27,13 @@ from app.services import Services, services_of, serving
 from app.subtitles import render
 from app.transcription import Transcript
 from app.upload import Form, InvalidForm, receive_form
+from guards.admission import limited
 from guards.auth import may_transcribe
 from guards.principal import Principal
+from guards.tiers import Endpoint
+from guards.usage import Amount
 from inference.audio import decode_file
+from streaming.types import SAMPLE_RATE
 
 Format = Literal["json", "verbose_json", "text", "srt", "vtt"]
 
@@ -132,7 +137,7 @@ _EXAMPLE: Final = {
 @post(
     "/transcribe/audio",
     status_code=200,
-    guards=[may_transcribe, serving],
+    guards=[may_transcribe, serving, limited(Endpoint.SPEECH)],
     summary="Transcribe an audio file, and translate it",
     description="The answer's form is chosen by `format`: JSON, plain text, or subtitles.",
     tags=["speech"],
@@ -181,9 +186,12 @@ async def _transcript(
     language = None if spoken.lower() in ("", "auto") else services.languages.spoken(spoken)
     target = services.languages.target(wanted) if wanted else None
     key = (form.sha256, services.recognizer.model, language or "", target or "")
+    limits = services.limiter.limits(principal)
     known = services.transcripts.get(key)
     if known is not None:
-        return known, True
+        async with services.metering.request(principal, limits, _amount(known.duration)):
+            await _meter_translation(services, principal, known)
+            return known, True
     transcriber = services.transcriber
     if language is not None and target is not None:
         transcriber.require_route(language, target)
@@ -191,11 +199,28 @@ async def _transcript(
         decoded = await asyncio.to_thread(
             decode_file, form.file, max_seconds=services.settings.max_audio_seconds
         )
-        transcript = await transcriber.transcribe(
-            decoded.audio, language=language, target=target, tenant=principal.user_id
-        )
+        seconds = len(decoded.audio) / SAMPLE_RATE
+        async with services.metering.request(principal, limits, _amount(seconds)):
+            transcript = await transcriber.transcribe(
+                decoded.audio, language=language, target=target, tenant=principal.user_id
+            )
+            await _meter_translation(services, principal, transcript)
     services.transcripts.put(key, transcript)
     return transcript, False
+
+
+async def _meter_translation(
+    services: Services, principal: Principal, transcript: Transcript
+) -> None:
+    """Book the characters that were translated: how many, only the transcript tells."""
+    if transcript.translation is not None and transcript.text:
+        amount = Amount(characters=len(transcript.text))
+        charge = services.metering.charge(principal, amount)
+        await services.metering.book(charge, running=True)
+
+
+def _amount(seconds: float) -> Amount:
+    return Amount(audio_ms=math.ceil(seconds * 1000))
 
 
 def _respond(transcript: Transcript, form: Format, *, cached: bool) -> Response[Any]:

@@ -13,8 +13,11 @@ from msgspec import Meta, Struct
 from app.concurrency import map_bounded
 from app.controllers.documentation import SECURITY, problems
 from app.services import Services, services_of, serving
+from guards.admission import limited
 from guards.auth import may_translate
 from guards.principal import Principal
+from guards.tiers import Endpoint
+from guards.usage import Amount
 from inference.identification import UNDETERMINED
 from streaming.errors import PairUnsupported, SurtitleError, UnknownLanguage
 from streaming.types import Priority, Route, Translation, TranslationJob
@@ -56,7 +59,7 @@ class TranslateResponse(Struct):
 @post(
     "/translate/text",
     status_code=200,
-    guards=[may_translate, serving],
+    guards=[may_translate, serving, limited(Endpoint.TEXT)],
     summary="Translate a text, or a list of texts",
     tags=["text"],
     security=SECURITY,
@@ -92,7 +95,10 @@ async def translate_text(
     if source is None:
         return TranslateResponse("" if single else texts, None, target, "", cached=False)
     route = _route(services, source, target)
-    results = await _translate(services, texts, route, request.user)
+    limits = services.limiter.limits(request.user)
+    amount = Amount(characters=sum(map(len, texts)))
+    async with services.metering.request(request.user, limits, amount):
+        results = await _translate(services, texts, route, request.user)
     cached = [cached for _, cached in results]
     return TranslateResponse(
         translation=results[0][0].text if single else [found.text for found, _ in results],

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 from redis.asyncio import Redis, RedisCluster, Sentinel
@@ -18,6 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
 from guards.errors import StoreUnavailable
+from guards.redis.address import Address
 
 log = structlog.get_logger(__name__)
 
@@ -29,83 +28,6 @@ _COOL_DOWN: Final = 1.0
 """Seconds for which it is not asked again after it did not answer."""
 _AT_ONCE: Final = 64
 """Commands on their way at a time; each needs a connection of its own."""
-_PORTS: Final = {"redis": 6379, "sentinel": 26379, "cluster": 6379}
-
-_MODES: Final = {
-    "redis": ("redis", False),
-    "rediss": ("redis", True),
-    "redis+sentinel": ("sentinel", False),
-    "rediss+sentinel": ("sentinel", True),
-    "redis+cluster": ("cluster", False),
-    "rediss+cluster": ("cluster", True),
-    "unix": ("unix", False),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """What a ``REDIS_URL`` says. ``service`` is the name of a Sentinel's primary."""
-
-    mode: str
-    url: str = field(repr=False)
-    tls: bool = False
-    hosts: tuple[tuple[str, int], ...] = ()
-    service: str = ""
-    db: int = 0
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-
-
-def parse(url: str) -> Address:
-    """Read a URL; raises ``ValueError`` that says what is wrong and holds no password.
-
-    ``redis://[user:password@]host[:port][/db]``, ``unix:///path``,
-    ``redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]``,
-    ``redis+cluster://[user:password@]host[:port],host[:port]``; with TLS ``rediss…``.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in _MODES:
-        raise ValueError(f"begins with one of {', '.join(f'{scheme}://' for scheme in _MODES)}")
-    mode, tls = _MODES[parts.scheme]
-    if mode == "unix":
-        return Address(mode, url)
-    credentials, _, netloc = parts.netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
-    hosts = tuple(_host(part, _PORTS[mode]) for part in netloc.split(","))
-    path = [part for part in parts.path.split("/") if part]
-    service = ""
-    if mode == "sentinel":
-        if not path:
-            raise ValueError("names no service: redis+sentinel://host/service")
-        service = path.pop(0)
-    elif mode == "redis" and len(hosts) > 1:
-        raise ValueError("has several hosts: redis+sentinel:// or redis+cluster:// is meant")
-    number = dict(parse_qsl(parts.query)).get("db", path[0] if path else "0")
-    if not number.isdecimal():
-        raise ValueError("names a database that is no number")
-    if mode == "cluster" and int(number):
-        raise ValueError("a cluster has only the database 0")
-    return Address(
-        mode,
-        url,
-        tls,
-        hosts,
-        service,
-        int(number),
-        unquote(username) or None,
-        unquote(password) or None,
-    )
-
-
-def _host(text: str, default: int) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError("has a port that is no number") from error
-    if not host:
-        raise ValueError("names no host")
-    return host, port or default
 
 
 class RedisHome:

@@ -73,7 +73,15 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SURTITLE_ENDPOINT_MS", "1"),
         ("SURTITLE_MAX_UPLOAD_BYTES", "-1"),
         ("SURTITLE_LOG_LEVEL", "loud"),
-        ("REDIS_URL", "redis://user:secret@host"),
+        ("REDIS_URL", "http://user:secret@host"),
+        ("REDIS_URL", "redis://user:secret@host:port"),
+        ("REDIS_URL", "redis://user:secret@one,two"),
+        ("REDIS_URL", "redis+sentinel://user:secret@one,two"),
+        ("REDIS_URL", "redis+cluster://user:secret@one/1"),
+        ("SURTITLE_REDIS_PREFIX", "two words"),
+        ("SURTITLE_PEPPER", "secret"),
+        ("SURTITLE_AWAY_AUTH", "maybe"),
+        ("SURTITLE_TIERS_FILE", "/nowhere/at/all"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(

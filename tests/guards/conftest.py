@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from guards.redis.client import RedisHome, parse
+from guards.redis.address import parse
+from guards.redis.client import RedisHome
 from guards.sqlite import Database
 from tests.redis_server import RedisServer, redis_server
 

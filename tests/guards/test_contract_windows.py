@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from guards.redis.client import RedisHome, parse
+from guards.redis.address import parse
+from guards.redis.client import RedisHome
 from guards.redis.windows import RedisWindows
 from guards.windows import MemoryWindows, Window, Windows
 from tests.redis_server import RedisServer
