@@ -11,9 +11,11 @@ from msgspec import Meta, Struct
 
 from app.controllers.documentation import SECURITY, problems
 from app.services import services_of
+from guards.admission import limited
 from guards.auth import authenticated, may_stream
 from guards.errors import ScopeUnknown
 from guards.principal import SCOPES, Principal
+from guards.tiers import Endpoint
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
@@ -41,7 +43,7 @@ class TicketInfo(Struct):
 
 @post(
     "/auth/token",
-    guards=[authenticated],
+    guards=[authenticated, limited(Endpoint.ACCOUNT)],
     summary="Exchange a key for a token",
     description="A JSON Web Token for programs that should not hold the key itself. It ends with "
     "the key; it can't be exchanged for another token. The body may be left out.",
@@ -70,7 +72,7 @@ async def issue_token(
 
 @post(
     "/v1/tickets",
-    guards=[may_stream],
+    guards=[may_stream, limited(Endpoint.ACCOUNT)],
     summary="Exchange a key for a one-use ticket",
     description="Browsers can't put headers on a WebSocket: connect to `/v1/stream?ticket=…`.",
     tags=["keys"],

@@ -14,11 +14,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from app.audit import audited
 from app.controllers.documentation import SECURITY, problems
 from app.services import services_of
+from guards.admission import limited
 from guards.auth import admin_only
 from guards.errors import ExpiryPassed, LimitUnknown, ScopeUnknown
 from guards.keys import KeyChanges, KeyRecord
 from guards.principal import SCOPES, Principal, Tier
-from guards.tiers import check
+from guards.tiers import Endpoint, check
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _MAX_OVERLAP: Final = 30 * 86_400.0
@@ -92,7 +93,7 @@ class IssuedKey(KeyInfo):
 
 @post(
     "/auth/api-key",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Issue an API key",
     tags=["keys"],
     operation_id="issueKey",
@@ -124,7 +125,7 @@ async def issue_key(
 
 @get(
     "/auth/api-key",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="List API keys",
     tags=["keys"],
     operation_id="listKeys",
@@ -139,7 +140,7 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
 
 @get(
     "/auth/api-key/{key_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Show an API key",
     tags=["keys"],
     operation_id="showKey",
@@ -152,7 +153,7 @@ async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str])
 
 @patch(
     "/auth/api-key/{key_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Change an API key",
     description="At once for what is new; running sessions keep their scopes and tier.",
     tags=["keys"],
@@ -177,7 +178,7 @@ async def change_key(
 @post(
     "/auth/api-key/{key_id:str}/rotate",
     status_code=201,
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Give an API key a new secret",
     description="The old secret stays good for `overlap_seconds`. A key that has leaked is better "
     "revoked: sessions and tokens of the old secret go on after a rotation.",
@@ -201,7 +202,7 @@ async def rotate_key(
 
 @delete(
     "/auth/api-key/{key_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Revoke an API key",
     description="Running sessions of the key end within 5 seconds (`key_revoked`).",
     tags=["keys"],

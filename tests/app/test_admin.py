@@ -31,7 +31,7 @@ async def test_a_stream_is_listed_and_ended(tmp_path: Path) -> None:
                 if session["audio_seconds"] == 1.0:
                     break
             assert session["id"] == ready["session"]
-            assert (session["user_id"], session["tier"]) == ("ana", "free")
+            assert (session["user_id"], session["tier"]) == ("ana", fakes.tier.value)
             assert session["address"] == "127.0.0.1"
             assert not session["ending"]
             assert session["behind_seconds"] >= 0
@@ -64,6 +64,18 @@ async def test_an_address_is_forgiven(tmp_path: Path) -> None:
         reset = await http.post("/admin/limits/reset", json=body, headers=admin())
         assert reset.status_code == 204
         await throttle.check("192.0.2.1")
+
+
+async def test_a_keys_requests_are_forgotten(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, fakes):
+        key_id = fakes.record.key_id
+        changed = {"limits": {"account_per_minute": 1}}
+        await http.patch(f"/auth/api-key/{key_id}", json=changed, headers=admin())
+        assert (await http.post("/v1/tickets")).status_code == 201
+        assert (await http.post("/v1/tickets")).json()["code"] == "rate_limited"
+        body = {"key_id": key_id}
+        await http.post("/admin/limits/reset", json=body, headers=admin())
+        assert (await http.post("/v1/tickets")).status_code == 201
 
 
 async def test_the_log_level_is_changed(tmp_path: Path) -> None:
