@@ -152,9 +152,7 @@ async def clear_cache(request: Admin) -> Cleared:
 )
 async def reset_limits(
     request: Admin,
-    data: Annotated[
-        LimitsReset, Body(examples=[Example(value={"key_id": "key_5f2c8a1b9d3e7046"})])
-    ],
+    data: Annotated[LimitsReset, Body(examples=[Example(value={"key_id": "key_5f2c8a1b"})])],
 ) -> None:
     services = services_of(request)
     async with audited(request, "limits.reset", data.key_id or "", address=data.address):
@@ -209,9 +207,10 @@ async def change_log_level(
 )
 async def drain(request: Admin) -> Draining:
     services = services_of(request)
+    running = len(services.sessions)
     async with audited(request, "server.drain"):
         services.begin_drain()
-    return Draining(draining=True, sessions=len(services.sessions))
+    return Draining(draining=True, sessions=running)
 
 
 @get(
