@@ -38,32 +38,6 @@ class LoginThrottle(Protocol):
         ...
 
 
-class NoThrottle:
-    """Counts nothing."""
-
-    async def check(self, address: str) -> None:
-        del address
-
-    async def failed(self, address: str) -> None:
-        del address
-
-    async def reset(self, address: str) -> None:
-        del address
-
-
-class NoThrottle:
-    """Counts nothing."""
-
-    async def check(self, address: str) -> None:
-        del address
-
-    async def failed(self, address: str) -> None:
-        del address
-
-    async def reset(self, address: str) -> None:
-        del address
-
-
 class BoundedMemory(MemoryStorage):
     """Counters in memory; when there are too many they are all forgotten.
 
