@@ -134,7 +134,7 @@ async def issue_key(
 )
 async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     return [
-        KeyInfo(**members(record)) for record in await services_of(request).keyring.store.listing()
+        KeyInfo(**record.shown) for record in await services_of(request).keyring.store.listing()
     ]
 
 
@@ -148,7 +148,7 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     responses=problems(401, 403, 404, 429),
 )
 async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> KeyInfo:
-    return KeyInfo(**members(await services_of(request).keyring.show(key_id)))
+    return KeyInfo(**(await services_of(request).keyring.show(key_id)).shown)
 
 
 @patch(
@@ -172,7 +172,7 @@ async def change_key(
     changes = _changes(data)
     async with audited(request, "key.change", key_id, **changes):
         record = await services_of(request).keyring.amend(key_id, changes)
-    return KeyInfo(**members(record))
+    return KeyInfo(**record.shown)
 
 
 @post(
@@ -232,7 +232,7 @@ def _changes(data: ChangedKey) -> KeyChanges:
 
 
 def _issued(key: str, record: KeyRecord) -> Response[IssuedKey]:
-    body = IssuedKey(**members(record), api_key=key)
+    body = IssuedKey(**record.shown, api_key=key)
     return Response(body, status_code=201, headers=_NO_STORE)
 
 
@@ -247,21 +247,3 @@ def _check(scopes: Iterable[str], limits: Mapping[str, int], expires_at: datetim
         raise LimitUnknown(f"{error}.") from None
     if expires_at is not None and expires_at <= datetime.now(expires_at.tzinfo):
         raise ExpiryPassed("`expires_at` is in the past.")
-
-
-def members(record: KeyRecord) -> dict[str, Any]:
-    """A record as programs are shown it: without its digests."""
-    return {
-        "key_id": record.key_id,
-        "user_id": record.user_id,
-        "tier": record.tier,
-        "name": record.name,
-        "scopes": sorted(record.scopes),
-        "hint": record.hint,
-        "created_at": record.created_at,
-        "expires_at": record.expires_at,
-        "revoked_at": record.revoked_at,
-        "last_used_at": record.last_used_at,
-        "limits": dict(record.limits),
-        "previous_until": record.previous_until,
-    }
