@@ -1,10 +1,8 @@
-"""Actions of administrators, written down as they are carried out."""
+"""Actions of administrators over HTTP, written down as they are carried out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,29 +11,19 @@ from litestar import Request
 
 from app.context import request_id
 from app.services import services_of
-from guards.audit import AuditEntry
+from guards.audit import Action, AuditEntry, recorded
 from guards.credentials import address_of
 from guards.principal import Principal
-from streaming.errors import SurtitleError
 
 log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True)
-class Action:
-    """An action under way. Who carries it out may fill in what it is about."""
-
-    target: str
-
-
-@asynccontextmanager
-async def audited(
+def audited(
     request: Request[Principal, Any, Any], action: str, target: str = "", **details: Any
-) -> AsyncIterator[Action]:
-    """Write down what the block does: ``done``, or the code of the error it raised.
+) -> AbstractAsyncContextManager[Action]:
+    """Write down what the block does (:func:`guards.audit.recorded`), in the process's log, too.
 
-    ``details`` must hold no secret. Raises ``StoreUnavailable`` when it can't be written: the
-    action may have been carried out then, and the process's log says so.
+    ``details`` must hold no secret.
     """
     principal = request.user
     entry = AuditEntry(
@@ -48,14 +36,9 @@ async def audited(
         request_id=request_id(request.scope),
         address=address_of(request),
     )
-    running = Action(target)
-    try:
-        yield running
-    except SurtitleError as error:
-        entry = replace(entry, outcome=error.code)
-        raise
-    finally:
-        entry = replace(entry, target=running.target)
+    audit = services_of(request).audit
+
+    async def append(entry: AuditEntry) -> None:
         log.info(
             "admin action",
             action=entry.action,
@@ -63,4 +46,6 @@ async def audited(
             outcome=entry.outcome,
             by=entry.key_id,
         )
-        await services_of(request).audit.append(entry)
+        await audit.append(entry)
+
+    return recorded(append, entry)

@@ -121,7 +121,9 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
     )
     # Around the router and its exception handling: refused handshakes, unknown paths and
     # unexpected errors pass through here as well.
-    app.asgi_handler = RequestContext(HandshakeDenial(app.asgi_handler, refuse))
+    app.asgi_handler = RequestContext(
+        HandshakeDenial(app.asgi_handler, refuse), hsts_seconds=settings.hsts_seconds
+    )
     return app
 
 

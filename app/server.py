@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ from litestar.types import ASGIApp
 from app.factory import create_app
 from app.logging import configure
 from app.services import Services, build_services
-from app.settings import Settings
+from app.settings import Settings, variable
 
 log = structlog.get_logger(__name__)
 
@@ -120,9 +121,26 @@ def serve(settings: Settings, say: Say = print, build: Build = build_services) -
     """
     admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
     configure(level=settings.log_level, form=settings.log_format, secrets=[admin_key])
+    check_certificate(settings)
     config = server_config(settings)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         return runner.run(_serve(settings, config, say, build))
+
+
+def check_certificate(settings: Settings) -> None:
+    """Make sure that TLS will work before anything is loaded. Raises :class:`ServeError`."""
+    if settings.ssl_certfile is None or settings.ssl_keyfile is None:
+        return
+    try:
+        # The empty password is for encrypted keys: nobody is there to be asked for one.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.ssl_certfile, settings.ssl_keyfile, password=""
+        )
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ServeError(
+            f"{variable('ssl_certfile')}, {variable('ssl_keyfile')}: no certificate and its "
+            f"unencrypted key, both PEM ({getattr(error, 'reason', None) or error})"
+        ) from error
 
 
 def server_config(settings: Settings, app: ASGIApp | None = None) -> uvicorn.Config:

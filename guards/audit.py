@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
+
+from streaming.errors import SurtitleError
 
 DONE: Final = "done"
 """The outcome of an action that succeeded; of others it is their error's code."""
@@ -30,6 +33,16 @@ class AuditEntry:
     id: int = 0
 
 
+Append = Callable[[AuditEntry], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Action:
+    """An action under way. Who carries it out may fill in what it is about."""
+
+    target: str
+
+
 class AuditLog(Protocol):
     """Where entries outlive a restart. Held to one contract suite; see ``tests/guards``."""
 
@@ -43,3 +56,19 @@ class AuditLog(Protocol):
         Raises ``StoreUnavailable``.
         """
         ...
+
+
+@asynccontextmanager
+async def recorded(append: Append, entry: AuditEntry) -> AsyncIterator[Action]:
+    """Write down what the block does: ``done``, or the code of the error it raised.
+
+    Raises ``StoreUnavailable`` when it can't be written; the action may have been carried out.
+    """
+    action = Action(entry.target)
+    try:
+        yield action
+    except SurtitleError as error:
+        entry = replace(entry, outcome=error.code)
+        raise
+    finally:
+        await append(replace(entry, target=action.target))

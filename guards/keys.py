@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from guards.principal import Principal, Tier
 
@@ -42,6 +42,24 @@ class KeyRecord:
             expires_at=self.expires_at,
             limits=self.limits,
         )
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What may be shown of a key: all but its digests."""
+        return {
+            "key_id": self.key_id,
+            "user_id": self.user_id,
+            "tier": self.tier,
+            "name": self.name,
+            "scopes": sorted(self.scopes),
+            "hint": self.hint,
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "revoked_at": self.revoked_at,
+            "last_used_at": self.last_used_at,
+            "limits": dict(self.limits),
+            "previous_until": self.previous_until,
+        }
 
 
 class KeyChanges(TypedDict, total=False):

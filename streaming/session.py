@@ -35,6 +35,7 @@ from streaming.errors import (
 from streaming.pcm import CONTAINER_ENCODINGS, PcmDecoder, Windower
 from streaming.ports import LanguageCatalogue
 from streaming.segmenter import Segmenter, SegmenterConfig, SegmenterEvent
+from streaming.text import clean
 from streaming.translations import Translations
 from streaming.types import (
     SAMPLE_RATE,
@@ -310,7 +311,7 @@ class StreamSession:
         self._translations.targets = targets
         options = self._captions.options
         options.language = language
-        options.vocabulary = tuple(start.vocabulary)
+        options.vocabulary = _words(start.vocabulary)
         options.interim = start.interim
         options.words = start.word_timestamps
         if start.endpoint_ms is not None:
@@ -339,7 +340,7 @@ class StreamSession:
         if message.interim is not UNSET:
             options.interim = message.interim
         if message.vocabulary is not UNSET:
-            options.vocabulary = tuple(message.vocabulary)
+            options.vocabulary = _words(message.vocabulary)
         if message.endpoint_ms is not UNSET:
             self._segmenter.set_endpoint(message.endpoint_ms)
 
@@ -455,3 +456,7 @@ class StreamSession:
         usage = wire.Usage(audio_seconds=heard, characters=self.characters)
         self._emit(wire.DoneEvent(audio_seconds=heard, segments=self.finals, usage=usage))
         self._actions.append(Close(1000, ""))
+
+
+def _words(vocabulary: list[str]) -> tuple[str, ...]:
+    return tuple(word for word in map(clean, vocabulary) if word.strip())

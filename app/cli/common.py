@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
+import msgspec
 
 from app.settings import Settings, SettingsError, load
 from app.settings_report import unknown_variables
@@ -36,6 +37,11 @@ def load_settings(**overrides: Any) -> Settings:
     for line in unknown_variables():
         click.echo(f"warning: {line}", err=True)
     return settings
+
+
+def as_text(value: Any) -> str:
+    """A value as JSON for people and programs, moments in ISO 8601."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def on_state(action: Callable[[State], Awaitable[R]]) -> R:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from litestar import Request, delete, get, post, put
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, FromQuery
+from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
@@ -16,9 +16,11 @@ from app.controllers.documentation import SECURITY, problems
 from app.logging import current_level, set_level
 from app.services import services_of
 from app.sessions import LiveSession
+from guards.admission import limited
 from guards.auth import admin_only
 from guards.errors import SessionClosed, SessionUnknown
 from guards.principal import Principal, Tier
+from guards.tiers import Endpoint
 
 Level = Literal["debug", "info", "warning", "error"]
 Admin = Request[Principal, Any, Any]
@@ -61,9 +63,10 @@ class Draining(Struct):
 
 
 class LimitsReset(Struct):
-    """``address``: whose wrong credentials are forgotten."""
+    """``key_id``: whose requests are forgotten. ``address``: whose wrong credentials are."""
 
-    address: Annotated[str, Meta(min_length=1, max_length=64)]
+    key_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    address: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 class AuditRecord(Struct):
@@ -90,7 +93,7 @@ class AuditPage(Struct):
 
 @get(
     "/admin/sessions",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="List running streams",
     tags=["admin"],
     operation_id="listSessions",
@@ -103,7 +106,7 @@ async def list_sessions(request: Admin) -> list[SessionInfo]:
 
 @delete(
     "/admin/sessions/{session_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="End a running stream",
     description="It gets the finals of what was said, then the error `session_closed`.",
     tags=["admin"],
@@ -121,7 +124,7 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
 @post(
     "/admin/cache/clear",
     status_code=200,
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Forget cached transcripts and translations",
     tags=["admin"],
     operation_id="clearCache",
@@ -140,7 +143,7 @@ async def clear_cache(request: Admin) -> Cleared:
 @post(
     "/admin/limits/reset",
     status_code=204,
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Forget what counts against a limit",
     tags=["admin"],
     operation_id="resetLimits",
@@ -149,31 +152,32 @@ async def clear_cache(request: Admin) -> Cleared:
 )
 async def reset_limits(
     request: Admin,
-    data: Annotated[LimitsReset, Body(examples=[Example(value={"address": "192.0.2.7"})])],
+    data: Annotated[LimitsReset, Body(examples=[Example(value={"key_id": "key_5f2c8a1b"})])],
 ) -> None:
-    throttle = services_of(request).throttle
-    async with audited(request, "limits.reset", data.address):
-        if throttle is not None:
-            await throttle.reset(data.address)
+    services = services_of(request)
+    async with audited(request, "limits.reset", data.key_id or "", address=data.address):
+        if data.key_id is not None:
+            await services.limiter.reset(data.key_id)
+        if data.address is not None and services.throttle is not None:
+            await services.throttle.reset(data.address)
 
 
 @get(
     "/admin/log-level",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="The least severe entries that are logged",
     tags=["admin"],
     operation_id="logLevel",
     security=SECURITY,
     responses=problems(401, 403, 429),
 )
-async def show_log_level(request: Admin) -> dict[str, str]:
-    del request
-    return {"level": current_level()}
+async def show_log_level() -> LogLevel:
+    return LogLevel(cast("Level", current_level()))
 
 
 @put(
     "/admin/log-level",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Log more, or less",
     description="In this process, until it ends.",
     tags=["admin"],
@@ -192,7 +196,7 @@ async def change_log_level(
 @post(
     "/admin/drain",
     status_code=202,
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Take no more streams, and let the running ones finish",
     description="Readiness fails from now on, for load balancers to go elsewhere; the process "
     "goes on until it is stopped. There is no way back.",
@@ -203,14 +207,15 @@ async def change_log_level(
 )
 async def drain(request: Admin) -> Draining:
     services = services_of(request)
+    running = len(services.sessions)
     async with audited(request, "server.drain"):
         services.begin_drain()
-    return Draining(draining=True, sessions=len(services.sessions))
+    return Draining(draining=True, sessions=running)
 
 
 @get(
     "/admin/audit",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="What administrators did",
     tags=["admin"],
     operation_id="audit",
@@ -219,8 +224,8 @@ async def drain(request: Admin) -> Draining:
 )
 async def read_audit(
     request: Admin,
-    before: FromQuery[Annotated[int, Meta(ge=1, le=_MAX_ID)] | None] = None,
-    limit: FromQuery[Annotated[int, Meta(ge=1, le=500)]] = 100,
+    before: Annotated[int | None, QueryParameter(ge=1, le=_MAX_ID)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=500)] = 100,
 ) -> AuditPage:
     entries = await services_of(request).audit.page(before=before, limit=limit)
     return AuditPage(

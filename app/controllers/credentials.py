@@ -57,7 +57,7 @@ async def issue_token(
     data: Annotated[
         TokenRequest | None,
         Body(examples=[Example(value={"scopes": ["stream"], "expires_in": 600})]),
-    ],
+    ] = None,
 ) -> Response[TokenInfo]:
     wanted = data or TokenRequest()
     unknown = sorted(set(wanted.scopes) - SCOPES)

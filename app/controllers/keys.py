@@ -14,11 +14,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from app.audit import audited
 from app.controllers.documentation import SECURITY, problems
 from app.services import services_of
+from guards.admission import limited
 from guards.auth import admin_only
 from guards.errors import ExpiryPassed, LimitUnknown, ScopeUnknown
 from guards.keys import KeyChanges, KeyRecord
 from guards.principal import SCOPES, Principal, Tier
-from guards.tiers import check
+from guards.tiers import Endpoint, check
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _MAX_OVERLAP: Final = 30 * 86_400.0
@@ -92,7 +93,7 @@ class IssuedKey(KeyInfo):
 
 @post(
     "/auth/api-key",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Issue an API key",
     tags=["keys"],
     operation_id="issueKey",
@@ -124,7 +125,7 @@ async def issue_key(
 
 @get(
     "/auth/api-key",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="List API keys",
     tags=["keys"],
     operation_id="listKeys",
@@ -133,13 +134,13 @@ async def issue_key(
 )
 async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     return [
-        KeyInfo(**members(record)) for record in await services_of(request).keyring.store.listing()
+        KeyInfo(**record.shown) for record in await services_of(request).keyring.store.listing()
     ]
 
 
 @get(
     "/auth/api-key/{key_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Show an API key",
     tags=["keys"],
     operation_id="showKey",
@@ -147,12 +148,12 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     responses=problems(401, 403, 404, 429),
 )
 async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> KeyInfo:
-    return KeyInfo(**members(await services_of(request).keyring.show(key_id)))
+    return KeyInfo(**(await services_of(request).keyring.show(key_id)).shown)
 
 
 @patch(
     "/auth/api-key/{key_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Change an API key",
     description="At once for what is new; running sessions keep their scopes and tier.",
     tags=["keys"],
@@ -171,13 +172,13 @@ async def change_key(
     changes = _changes(data)
     async with audited(request, "key.change", key_id, **changes):
         record = await services_of(request).keyring.amend(key_id, changes)
-    return KeyInfo(**members(record))
+    return KeyInfo(**record.shown)
 
 
 @post(
     "/auth/api-key/{key_id:str}/rotate",
     status_code=201,
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Give an API key a new secret",
     description="The old secret stays good for `overlap_seconds`. A key that has leaked is better "
     "revoked: sessions and tokens of the old secret go on after a rotation.",
@@ -189,7 +190,9 @@ async def change_key(
 async def rotate_key(
     request: Request[Principal, Any, Any],
     key_id: FromPath[str],
-    data: Annotated[Rotation | None, Body(examples=[Example(value={"overlap_seconds": 3600})])],
+    data: Annotated[
+        Rotation | None, Body(examples=[Example(value={"overlap_seconds": 3600})])
+    ] = None,
 ) -> Response[IssuedKey]:
     overlap = (data or Rotation()).overlap_seconds
     async with audited(request, "key.rotate", key_id, overlap_seconds=overlap):
@@ -199,7 +202,7 @@ async def rotate_key(
 
 @delete(
     "/auth/api-key/{key_id:str}",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Revoke an API key",
     description="Running sessions of the key end within 5 seconds (`key_revoked`).",
     tags=["keys"],
@@ -229,7 +232,7 @@ def _changes(data: ChangedKey) -> KeyChanges:
 
 
 def _issued(key: str, record: KeyRecord) -> Response[IssuedKey]:
-    body = IssuedKey(**members(record), api_key=key)
+    body = IssuedKey(**record.shown, api_key=key)
     return Response(body, status_code=201, headers=_NO_STORE)
 
 
@@ -244,21 +247,3 @@ def _check(scopes: Iterable[str], limits: Mapping[str, int], expires_at: datetim
         raise LimitUnknown(f"{error}.") from None
     if expires_at is not None and expires_at <= datetime.now(expires_at.tzinfo):
         raise ExpiryPassed("`expires_at` is in the past.")
-
-
-def members(record: KeyRecord) -> dict[str, Any]:
-    """A record as programs are shown it: without its digests."""
-    return {
-        "key_id": record.key_id,
-        "user_id": record.user_id,
-        "tier": record.tier,
-        "name": record.name,
-        "scopes": sorted(record.scopes),
-        "hint": record.hint,
-        "created_at": record.created_at,
-        "expires_at": record.expires_at,
-        "revoked_at": record.revoked_at,
-        "last_used_at": record.last_used_at,
-        "limits": dict(record.limits),
-        "previous_until": record.previous_until,
-    }

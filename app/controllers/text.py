@@ -20,6 +20,7 @@ from guards.tiers import Endpoint
 from guards.usage import Amount
 from inference.identification import UNDETERMINED
 from streaming.errors import PairUnsupported, SurtitleError, UnknownLanguage
+from streaming.text import clean
 from streaming.types import Priority, Route, Translation, TranslationJob
 
 _AT_ONCE: Final = 8
@@ -36,7 +37,10 @@ class TextTooLong(SurtitleError):
 
 
 class TranslateRequest(Struct):
-    """A text or a list of texts. ``source`` may be ``auto``."""
+    """A text or a list of texts. ``source`` may be ``auto``.
+
+    Control characters are left out, and characters composed (NFC); HTML is text like any other.
+    """
 
     text: str | Annotated[list[str], Meta(max_length=_MAX_TEXTS)]
     target: Tag
@@ -86,7 +90,7 @@ async def translate_text(
 ) -> TranslateResponse:
     services = services_of(request)
     single = isinstance(data.text, str)
-    texts = [data.text] if isinstance(data.text, str) else data.text
+    texts = [clean(text) for text in ([data.text] if isinstance(data.text, str) else data.text)]
     limit = services.settings.max_text_chars
     if sum(map(len, texts)) > limit:
         raise TextTooLong(f"One request may hold {limit} characters.", max_chars=limit)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import json
 import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,6 +16,8 @@ from typing import Any
 import numpy as np
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from app.factory import create_app
 from app.identity import build_throttle, build_tokens
@@ -84,9 +88,9 @@ async def services(
         languages=languages(fakes.recognizer, fakes.translator),
         open_container=FakeContainerDecoder,
         state=state,
-        tiers=load_tiers(effective),
         tokens=tokens,
         throttle=build_throttle(effective),
+        tiers=load_tiers(effective),
         identify=identify,
         closers=[stack.aclose, *closers],
         ready=True,
@@ -124,6 +128,15 @@ def wav(audio: Audio) -> bytes:
         file.setframerate(16_000)
         file.writeframes(np.round(audio * 32767).astype("<i2").tobytes())
     return buffer.getvalue()
+
+
+async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
+    """All events of a stream until the server closes."""
+    events = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            events.append(json.loads(await socket.recv()))
+    return events
 
 
 @asynccontextmanager

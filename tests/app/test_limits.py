@@ -13,8 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from guards.principal import Tier
 from streaming.errors import TranslationFailed
-from tests.app.support import Fakes, admin, client, running
-from tests.app.test_server import rest
+from tests.app.support import Fakes, admin, client, rest, running
 from tests.streaming.harness import s16, speech
 
 TEXT = {"text": "Hello.", "source": "en", "target": "pt"}

@@ -107,6 +107,16 @@ async def test_security_headers_are_on_every_response(tmp_path: Path) -> None:
             assert headers["referrer-policy"] == "no-referrer"
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
             assert "connect-src 'self' ws: wss:" in headers["content-security-policy"]
+            assert headers["x-frame-options"] == "DENY"
+            assert headers["permissions-policy"].startswith("microphone=(self), camera=()")
+            assert "strict-transport-security" not in headers  # nothing here is encrypted
+
+
+async def test_behind_tls_browsers_are_told_to_insist_on_it(tmp_path: Path) -> None:
+    for seconds, told in ((0, None), (600, "max-age=600")):
+        async with client(tmp_path, hsts_seconds=seconds) as (http, _):
+            secure = await http.get("https://testserver.local/health")
+            assert secure.headers.get("strict-transport-security") == told
 
 
 async def test_other_origins_get_cors_only_when_listed(tmp_path: Path) -> None:

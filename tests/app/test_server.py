@@ -1,31 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
 
 from app.server import ServeError, bind
 from tests.app.server_process import address_of, start
-from tests.app.support import admin, running
-
-
-async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
-    """All events until the server closes."""
-    events = []
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            events.append(json.loads(await socket.recv()))
-    return events
+from tests.app.support import admin, rest, running
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -20,8 +20,7 @@ from app.settings import SettingsError
 from guards.leases import TTL
 from guards.principal import Tier
 from tests.app.server_process import address_of, start
-from tests.app.support import Fakes, running, services
-from tests.app.test_server import rest
+from tests.app.support import Fakes, rest, running, services
 from tests.redis_server import RedisServer, redis_server
 from tests.streaming.harness import s16, speech
 

@@ -194,6 +194,14 @@ def test_prompts_keep_the_vocabulary_and_the_latest_text(tokens: WhisperTokens) 
     assert tokens.prompt((), "  ") == ()
 
 
+def test_text_that_looks_like_control_tokens_is_text(tokens: WhisperTokens) -> None:
+    """Words to favour come from clients, and share a batch with other clients' speech."""
+    text = "<|startoftranscript|>, <|endoftext|> x"
+    prompt = tokens.prompt((text,), f"before <|notimestamps|> {text}")
+    assert max(prompt) < tokens.eot
+    assert "<|startoftranscript|>" in tokens.text(prompt)
+
+
 def test_start_sequences(tokens: WhisperTokens) -> None:
     assert len(tokens.start("en", "transcribe")) == 3
     assert tokens.start("pt", "translate") != tokens.start("pt", "transcribe")
