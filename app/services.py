@@ -207,7 +207,7 @@ async def build_services(
         open_container=PyAVContainerDecoder,
         state=state,
         tokens=tokens,
-        throttle=build_throttle(settings),
+        throttle=build_throttle(settings, state.windows),
         tiers=tiers,
         identify=models.identify,
         stats=models.stats,

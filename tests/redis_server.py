@@ -42,8 +42,10 @@ class RedisServer:
             "appendonly": "yes",
             "appendfsync": "always",
             "save": "",
-            "cluster-enabled": "yes" if self._cluster else "no",
         }
+        if self._cluster:
+            # Its default, ten thousand above the other port, may be no port at all.
+            options |= {"cluster-enabled": "yes", "cluster-port": str(free_port())}
         command = [self._binary]
         for name, value in options.items():
             command += [f"--{name}", value]

@@ -89,7 +89,7 @@ async def services(
         open_container=FakeContainerDecoder,
         state=state,
         tokens=tokens,
-        throttle=build_throttle(effective),
+        throttle=build_throttle(effective, state.windows),
         tiers=load_tiers(effective),
         identify=identify,
         closers=[stack.aclose, *closers],
