@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.plugins import InitPlugin
 
 from app.context import RequestContext
-from app.controllers import admin, audio, credentials, keys, schema, system, text
+from app.controllers import admin, audio, credentials, keys, schema, system, text, usage
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
@@ -49,6 +49,8 @@ class SurtitlePlugin(InitPlugin):
                 system.readiness,
                 text.translate_text,
                 audio.transcribe_audio,
+                usage.own_usage,
+                usage.usage_report,
                 keys.issue_key,
                 keys.list_keys,
                 keys.show_key,
@@ -150,6 +152,7 @@ def _openapi() -> OpenAPIConfig:
             Tag(name="system", description="What the server is, how it is, what it can do."),
             Tag(name="text", description="Translation of texts."),
             Tag(name="speech", description="Transcription of files."),
+            Tag(name="usage", description="What was used, and what may be."),
             Tag(name="keys", description="API keys, tokens and tickets."),
             Tag(name="admin", description="Running the server."),
         ],

@@ -27,7 +27,7 @@ class Endpoint(StrEnum):
     STREAM = "stream"
     """Streams that are begun."""
     ACCOUNT = "account"
-    """Tickets, tokens, usage and administration."""
+    """Tickets, tokens and usage."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "settings": "Show the effective settings and where they come from.",
     "models": "List, check and fetch speech models.",
     "keys": "Create, list, change, rotate and revoke API keys.",
+    "usage": "Show what was used.",
     "sessions": "List and end the running streams of a server.",
     "admin": "Run a server: its caches, limits, log, drain and audit log.",
     "transcribe": "Transcribe an audio file.",

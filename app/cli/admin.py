@@ -69,7 +69,7 @@ def audit(server: str, key: str | None, limit: int, before: int | None, as_json:
 
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "at", "who", "action", "target", "outcome", "from", "request"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("id", "action"))
     for entry in page["entries"]:
         table.add_row(
             str(entry["id"]),

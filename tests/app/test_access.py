@@ -77,6 +77,8 @@ ROUTES: Final = (
     Route("PUT", "/admin/log-level", ADMIN, 200, {"json": {"level": "info"}}),
     Route("POST", "/admin/drain", ADMIN, 202),
     Route("GET", "/admin/audit", ADMIN, 200),
+    Route("GET", "/admin/usage", ADMIN, 200),
+    Route("GET", "/v1/usage", None, 200),
 )
 GUARDED: Final = [route for route in ROUTES if route.scope != ""]
 VALUES: Final = {"{name}": "app.js", "{path}": "nothing", "{session_id}": "s_none"}

@@ -12,49 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from app.server import ServeError, bind
+from tests.app.server_process import address_of, start
 from tests.app.support import admin, rest, running
-
-FAKE_SERVER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from contextlib import AsyncExitStack
-from app.server import leave, serve
-from app.settings import load
-from tests.app.support import Fakes, services
-
-kept = AsyncExitStack()  # closed by nobody but the server
-
-async def build(settings, say):
-    say("speech model fake")
-    return (await kept.enter_async_context(services(settings.data_dir))).services
-
-leave(serve(load(), say=lambda line: print(line, flush=True), build=build))
-"""
-
-
-async def start(tmp_path: Path, **environment: str) -> asyncio.subprocess.Process:
-    """A server of its own process, on fakes, that has said where it is."""
-    root = str(Path(__file__).parents[2])
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        FAKE_SERVER.format(root=root),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"} | environment,
-        cwd=tmp_path,
-    )
-
-
-async def address_of(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        text = line.decode()
-        if text.startswith("Open "):
-            return text.split()[1].partition("#")[0].removeprefix("http://").rstrip("/")
-    assert process.stderr is not None
-    pytest.fail((await process.stderr.read()).decode())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
