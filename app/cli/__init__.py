@@ -12,9 +12,9 @@ _COMMANDS: Final = {
     "settings": "Show the effective settings and where they come from.",
     "models": "List, check and fetch speech models.",
     "keys": "Create, list, change, rotate and revoke API keys.",
+    "usage": "Show what was used.",
     "sessions": "List and end the running streams of a server.",
     "admin": "Run a server: its caches, limits, log, drain and audit log.",
-    "usage": "Show what was used.",
     "transcribe": "Transcribe an audio file.",
     "stream": "Caption a file or the microphone live.",
 }

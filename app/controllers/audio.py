@@ -21,7 +21,7 @@ from litestar.openapi.spec import (
 )
 from msgspec import UNSET, Struct, UnsetType
 
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import SECURITY, answered_as, problems
 from app.sentences import Segment
 from app.services import Services, services_of, serving
 from app.subtitles import render
@@ -85,9 +85,10 @@ class TranscriptInfo(Struct):
 
 @dataclass
 class _UploadOperation(Operation):
-    """Documents the form, which the handler reads by itself, as it arrives."""
+    """Documents the form, which the handler reads by itself, as it arrives, and the answers."""
 
     def __post_init__(self) -> None:
+        answered_as(self, "text/plain", "application/x-subrip", "text/vtt")
         text = partial(Schema, type=OpenAPIType.STRING)
         self.request_body = RequestBody(
             required=True,

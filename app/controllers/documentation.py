@@ -5,6 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import (
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+)
 from msgspec import Meta, Struct
 
 SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"header": []}]
@@ -35,6 +42,14 @@ class ProblemDetails(Struct, rename={"kind": "type"}):
     request_id: str
     retry_after: float | None = None
     errors: list[dict[str, Any]] | None = None
+
+
+def answered_as(operation: Operation, *media_types: str) -> None:
+    """Documents that the right answer may also be text of these types."""
+    response = (operation.responses or {})["200"]
+    if isinstance(response, OpenAPIResponse) and response.content is not None:
+        for media_type in media_types:
+            response.content[media_type] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

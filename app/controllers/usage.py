@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from litestar import Request, Response, get
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
+from litestar.openapi.spec import Example, Operation
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import SECURITY, answered_as, problems
 from app.services import services_of
 from app.usage_report import By, UsageRow, as_csv, seconds, summed
 from guards.admission import limited
@@ -114,9 +115,16 @@ _EXAMPLE: Final = {
 }
 
 
+@dataclass
+class _ReportOperation(Operation):
+    def __post_init__(self) -> None:
+        answered_as(self, "text/csv")
+
+
 @get(
     "/admin/usage",
-    guards=[admin_only],
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    operation_class=_ReportOperation,
     summary="What everybody has used",
     description="By default of this month, by user.",
     tags=["usage"],

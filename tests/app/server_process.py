@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -29,14 +30,19 @@ leave(serve(load(), say=lambda line: print(line, flush=True), build=build))
 """
 
 
-async def start(tmp_path: Path, **environment: str) -> asyncio.subprocess.Process:
-    """A server that has been started; :func:`address_of` waits until it serves."""
+async def start(
+    tmp_path: Path, log: IO[bytes] | None = None, /, **environment: str
+) -> asyncio.subprocess.Process:
+    """A server that has been started; :func:`address_of` waits until it serves.
+
+    It logs to ``log``, or to its ``stderr``, which is then to be read: a full pipe would stop it.
+    """
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         _SCRIPT,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=log or asyncio.subprocess.PIPE,
         env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"} | environment,
         cwd=tmp_path,
     )
