@@ -17,6 +17,10 @@ _MAX: Final = 2**53
 """Beyond this, JSON and Lua no longer count exactly."""
 
 
+_LEAST: Final = {"messages_per_second": 1, "session_minutes": 1}
+"""Limits of which nothing would be no stream at all: that is what ``streams`` says."""
+
+
 class Endpoint(StrEnum):
     """Classes of requests that have a limit of their own."""
 
@@ -156,5 +160,6 @@ def check(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name not in LIMITS:
             raise ValueError(f"{name} is no limit; limits are {', '.join(LIMITS)}")
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX:
-            raise ValueError(f"{name} is a whole number of at least 0")
+        least = _LEAST.get(name, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX:
+            raise ValueError(f"{name} is a whole number of at least {least}")

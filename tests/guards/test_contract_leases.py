@@ -10,21 +10,9 @@ from guards.errors import StoreUnavailable
 from guards.leases import Lease, LeaseKeeper, Leases, MemoryLeases
 from guards.redis.client import RedisHome
 from guards.redis.leases import RedisLeases
+from tests.clock import Clock
 
 TTL = 15.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

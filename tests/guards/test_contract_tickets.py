@@ -11,23 +11,11 @@ from guards.principal import Principal, Tier
 from guards.redis.client import RedisHome
 from guards.redis.tickets import RedisTickets
 from guards.tickets import MemoryTickets, Tickets
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def principal(key_id: str = "key_1") -> Principal:
     return Principal(key_id=key_id, user_id="ana", tier=Tier.FREE, scopes=frozenset({"admin"}))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

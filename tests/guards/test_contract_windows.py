@@ -14,23 +14,11 @@ from guards.redis.address import parse
 from guards.redis.client import RedisHome
 from guards.redis.windows import RedisWindows
 from guards.windows import MemoryWindows, Window, Windows
+from tests.clock import Clock
 from tests.redis_server import RedisServer
 
 MINUTE = Window("minute", 5, 60)
 DAY = Window("day", 8, 86_400)
-
-
-class Clock:
-    def __init__(self, now: float = 1_000_000 * 86_400.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
