@@ -17,7 +17,10 @@ TTL = 15.0
 
 @pytest.fixture
 def leases(redis: RedisHome | None, clock: Clock) -> Leases:
-    return MemoryLeases(clock=clock) if redis is None else RedisLeases(redis, clock=clock)
+    if redis is None:
+        return MemoryLeases(clock=clock)
+    redis.time = clock
+    return RedisLeases(redis)
 
 
 async def take(leases: Leases, number: int, limit: int = 2) -> bool:

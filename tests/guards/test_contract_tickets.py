@@ -22,7 +22,8 @@ def principal(key_id: str = "key_1") -> Principal:
 def tickets(redis: RedisHome | None, clock: Clock) -> Tickets:
     if redis is None:
         return MemoryTickets(lifetime=60, limit_per_key=2, clock=clock)
-    return RedisTickets(redis, lifetime=60, limit_per_key=2, clock=clock)
+    redis.time = clock
+    return RedisTickets(redis, lifetime=60, limit_per_key=2)
 
 
 async def test_a_ticket_is_good_once(tickets: Tickets) -> None:

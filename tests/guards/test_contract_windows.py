@@ -23,7 +23,10 @@ DAY = Window("day", 8, 86_400)
 
 @pytest.fixture
 def windows(redis: RedisHome | None, clock: Clock) -> Windows:
-    return MemoryWindows(clock=clock) if redis is None else RedisWindows(redis, clock=clock)
+    if redis is None:
+        return MemoryWindows(clock=clock)
+    redis.time = clock
+    return RedisWindows(redis)
 
 
 async def admitted(windows: Windows, *asked: Window, times: int, cost: int = 1) -> int:
@@ -127,7 +130,8 @@ def test_both_homes_decide_alike(
     async def run() -> None:
         clock = Clock()
         redis = RedisHome(parse(servers("redis").url), prefix=f"differential-{id(clock)}")
-        homes: list[Windows] = [MemoryWindows(clock=clock), RedisWindows(redis, clock=clock)]
+        redis.time = clock
+        homes: list[Windows] = [MemoryWindows(clock=clock), RedisWindows(redis)]
         try:
             for windows in homes:
                 await windows.clear("key")
