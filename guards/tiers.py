@@ -74,7 +74,7 @@ def _limits(
     minutes: int,
     characters: int,
     hours: int,
-    frames: int = 500,
+    frames: int,
 ) -> Limits:
     return Limits(
         requests_per_minute=per_minute,
@@ -91,13 +91,13 @@ def _limits(
     )
 
 
-_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, frames=5_000)
+_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, 50_000)
 
 DEFAULTS: Final[Mapping[Tier, Limits]] = MappingProxyType(
     {
-        Tier.FREE: _limits(10, 1_000, 1, 60, 100_000, 1),
-        Tier.BASIC: _limits(50, 10_000, 3, 600, 1_000_000, 4),
-        Tier.PRO: _limits(200, 100_000, 20, 6_000, 10_000_000, 12),
+        Tier.FREE: _limits(10, 1_000, 1, 60, 100_000, 1, 2_000),
+        Tier.BASIC: _limits(50, 10_000, 3, 600, 1_000_000, 4, 5_000),
+        Tier.PRO: _limits(200, 100_000, 20, 6_000, 10_000_000, 12, 10_000),
         Tier.ENTERPRISE: _ENTERPRISE,
         Tier.ADMIN: _ENTERPRISE,
     }
