@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -276,3 +277,20 @@ async def test_a_model_that_breaks_ends_the_session_with_an_error(
         await task
     assert setup.client.events[-1]["code"] == code
     assert setup.client.closed == (close, code)
+
+
+async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
+    setup = Setup()
+    begun = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    given_up = work()
+    setup.driver._start(("job",), given_up)
+    (task,) = setup.driver._jobs.values()
+    task.cancel()
+    await asyncio.wait([task])
+    assert inspect.getcoroutinestate(given_up) == inspect.CORO_CLOSED
+    assert not begun
+    assert not setup.driver._jobs
