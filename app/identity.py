@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from limits.aio.storage import Storage
-
 from app.settings import Settings, SettingsError, variable
 from guards.jwks import KeySet, RemoteKeys, derived_key_set, parse_key_set
 from guards.keyring import Keyring
-from guards.throttle import BoundedMemory, LoginThrottle, WindowThrottle
+from guards.throttle import LoginThrottle, WindowThrottle
 from guards.tokens import Issuer, Tokens
+from guards.windows import Windows
 
 _MAX_FILE_BYTES: Final = 256 * 1024
 
@@ -55,11 +54,8 @@ def _key_set(settings: Settings, pepper: bytes) -> KeySet:
         return parse_key_set(file.read(_MAX_FILE_BYTES), ours=True)
 
 
-def build_throttle(settings: Settings, storage: Storage | None = None) -> LoginThrottle | None:
-    """What slows down who sends wrong credentials; counts in memory unless given a storage."""
+def build_throttle(settings: Settings, windows: Windows) -> LoginThrottle | None:
+    """What slows down who sends wrong credentials."""
     if not settings.login_failures_per_minute:
         return None
-    return WindowThrottle(
-        BoundedMemory() if storage is None else storage,
-        per_minute=settings.login_failures_per_minute,
-    )
+    return WindowThrottle(windows, per_minute=settings.login_failures_per_minute)

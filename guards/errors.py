@@ -15,12 +15,12 @@ SurtitleError
 ├── SessionUnknown             404
 ├── KeyFixed                   409
 ├── TooManyTickets             429
+├── TooManyFailures            429
 ├── LimitExceeded              429
 │   ├── RateLimited
 │   ├── TooManyStreams
 │   ├── QuotaExceeded          fatal: also ends a running session
 │   └── SessionTooLong         fatal: ends a running session
-├── TooManyFailures            429
 ├── StoreUnavailable           503
 ├── IssuerUnavailable          503
 ├── Starting                   503

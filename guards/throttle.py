@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final, Protocol
 
-import structlog
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, Storage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.errors import StorageError
+from guards.errors import StoreUnavailable, TooManyFailures
+from guards.windows import MemoryWindows, Window, Windows
 
-from guards.errors import TooManyFailures
-
-log = structlog.get_logger(__name__)
-
-_NAMESPACE: Final = "wrong-credentials"
 _IPV6_PREFIX: Final = 64
 """What one subscriber is given: all of it counts as one address."""
 _REMEMBERED: Final = 10_000
+"""Addresses. Who has more to send from is not held up by a limit for each of them."""
 
 
 class LoginThrottle(Protocol):
@@ -38,52 +33,51 @@ class LoginThrottle(Protocol):
         ...
 
 
-class BoundedMemory(MemoryStorage):
-    """Counters in memory; when there are too many they are all forgotten.
-
-    Who has ten thousand addresses to send from is not held up by a limit for each of them.
-    """
-
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        if key not in self.storage and len(self.storage) >= _REMEMBERED:
-            log.warning("wrong credentials from very many addresses")
-            await self.reset()
-        return await super().incr(key, expiry, amount)
-
-
 class WindowThrottle:
-    """A sliding minute for each address, on any storage of ``limits``.
+    """A sliding minute for each address, shared by all who count in these windows.
 
-    Where the storage does not answer nobody is turned away: made keys have 256 bits, and can't be
-    guessed at any speed.
+    Only wrong credentials are counted there; that an address has to wait is remembered here, so
+    that right ones cost nothing. ``clock`` gives monotonic seconds.
     """
 
-    def __init__(self, storage: Storage, *, per_minute: int) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._limit = RateLimitItemPerMinute(per_minute)
+    def __init__(
+        self, windows: Windows, *, per_minute: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._windows = windows
+        self._fallback = MemoryWindows(capacity=_REMEMBERED)
+        self._window = Window("wrong", per_minute, 60)
+        self._clock = clock
+        self._waiting: OrderedDict[str, float] = OrderedDict()
 
     async def check(self, address: str) -> None:
-        source = _network(address)
-        try:
-            if await self._limiter.test(self._limit, _NAMESPACE, source):
-                return
-            window = await self._limiter.get_window_stats(self._limit, _NAMESPACE, source)
-        except StorageError:
-            log.warning("wrong credentials not counted", exc_info=True)
-            return
-        raise TooManyFailures(
-            "Too many wrong credentials came from this address; wait a little.",
-            retry_after=max(1.0, round(window.reset_time - time.time(), 1)),
-        )
+        left = self._waiting.get(_subject(address), 0.0) - self._clock()
+        if left > 0:
+            raise TooManyFailures(
+                "Too many wrong credentials came from this address; wait a little.",
+                retry_after=max(1.0, round(left, 1)),
+            )
 
     async def failed(self, address: str) -> None:
+        subject = _subject(address)
         try:
-            await self._limiter.hit(self._limit, _NAMESPACE, _network(address))
-        except StorageError:
-            log.warning("wrong credentials not counted", exc_info=True)
+            decision = await self._windows.admit(subject, [self._window])
+        except StoreUnavailable:
+            decision = await self._fallback.admit(subject, [self._window])
+        if decision.tightest.retry_after:
+            self._waiting[subject] = self._clock() + decision.tightest.retry_after
+            self._waiting.move_to_end(subject)
+            if len(self._waiting) > _REMEMBERED:
+                self._waiting.popitem(last=False)
 
     async def reset(self, address: str) -> None:
-        await self._limiter.clear(self._limit, _NAMESPACE, _network(address))
+        subject = _subject(address)
+        self._waiting.pop(subject, None)
+        await self._fallback.clear(subject)
+        await self._windows.clear(subject)
+
+
+def _subject(address: str) -> str:
+    return f"address {_network(address)}"
 
 
 def _network(address: str) -> str:

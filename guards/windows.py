@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 _SWEEP_EVERY: Final = 4096
 """Calls of the memory home after which it looks for what can be forgotten."""
+_CAPACITY: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +130,17 @@ def standing(count: Count, into: float, window: Window, cost: int) -> Standing:
 
 
 class MemoryWindows:
-    """:class:`Windows` of one process. ``clock`` gives seconds and never runs backwards."""
+    """:class:`Windows` of one process. ``clock`` gives seconds and never runs backwards.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Bounded: of more than ``capacity`` subjects the one that was longest away is forgotten.
+    """
+
+    def __init__(
+        self, *, capacity: int = _CAPACITY, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._capacity = capacity
         self._clock = clock
-        self._counts: dict[str, dict[str, tuple[Count, int]]] = {}
+        self._counts: OrderedDict[str, dict[str, tuple[Count, int]]] = OrderedDict()
         self._calls = 0
 
     def __len__(self) -> int:
@@ -141,6 +149,9 @@ class MemoryWindows:
     async def admit(self, subject: str, windows: Sequence[Window], cost: int = 1) -> Decision:
         now = self._clock()
         held = self._counts.setdefault(subject, {})
+        self._counts.move_to_end(subject)
+        if len(self._counts) > self._capacity:
+            self._counts.popitem(last=False)
         seen: list[tuple[Window, Count, float]] = []
         for window in windows:
             period, into = divmod(now, window.seconds)

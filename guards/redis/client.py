@@ -42,7 +42,8 @@ class RedisHome:
     ) -> None:
         self.prefix = prefix
         # The three kinds of client have the same commands and no common type.
-        self.client: Any = _connect(address)
+        self._clients = _connect(address)
+        self.client = self._clients[0]
         self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._away_until = 0.0
@@ -79,7 +80,8 @@ class RedisHome:
         await self.run(self.client.ping)
 
     async def close(self) -> None:
-        await self.client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
 
 class Script:
@@ -94,7 +96,8 @@ class Script:
         return await self._home.run(lambda: self._script(keys=list(keys), args=list(arguments)))
 
 
-def _connect(address: Address) -> Any:
+def _connect(address: Address) -> list[Any]:
+    """The client that is used, and those that it needs itself."""
     # One retry, at once: a connection that broke while nobody used it is made anew. Everything
     # that is sent may be sent twice; charges and leases have ids, counting once more is harmless.
     options: dict[str, Any] = {
@@ -105,11 +108,11 @@ def _connect(address: Address) -> Any:
     }
     retry = Retry(NoBackoff(), 1)
     if address.mode in ("redis", "unix"):
-        return Redis.from_url(address.url, retry=retry, **options)
+        return [Redis.from_url(address.url, retry=retry, **options)]
     options |= {"username": address.username, "password": address.password, "ssl": address.tls}
     if address.mode == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        return RedisCluster(startup_nodes=nodes, retry=retry, **options)
+        return [RedisCluster(startup_nodes=nodes, retry=retry, **options)]
     sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]  # it has no types
         list(address.hosts),
         sentinel_kwargs=options,
@@ -117,4 +120,4 @@ def _connect(address: Address) -> Any:
         retry=retry,
         **options,
     )
-    return sentinel.master_for(address.service)
+    return [sentinel.master_for(address.service), *sentinel.sentinels]

@@ -131,12 +131,14 @@ STEPS = st.lists(
 @pytest.mark.redis
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
-def test_both_homes_decide_alike(steps: list[tuple[int, int]], shared_redis: RedisServer) -> None:
+def test_both_homes_decide_alike(
+    steps: list[tuple[int, int]], servers: Callable[[str], RedisServer]
+) -> None:
     """Whatever the clock does; ``steps`` are milliseconds it moves by, and costs."""
 
     async def run() -> None:
         clock = Clock()
-        redis = RedisHome(parse(shared_redis.url), prefix=f"differential-{id(clock)}")
+        redis = RedisHome(parse(servers("redis").url), prefix=f"differential-{id(clock)}")
         homes: list[Windows] = [MemoryWindows(clock=clock), RedisWindows(redis, clock=clock)]
         try:
             for windows in homes:
