@@ -139,7 +139,7 @@ class Keyring:
 
     async def show(self, key_id: str) -> KeyRecord:
         """What is kept of a key. Raises ``KeyUnknown``."""
-        return _existing((await self.store.get([key_id])).get(key_id), key_id)
+        return _existing((await self.store.get([key_id])).get(key_id))
 
     async def amend(self, key_id: str, changes: KeyChanges) -> KeyRecord:
         """Change a key, at once for this process. Raises ``KeyUnknown``.
@@ -152,7 +152,7 @@ class Keyring:
             # Who is an administrator no longer must not stay one by the scope of the tier.
             kept = before.scopes - ({ADMIN} if before.tier is Tier.ADMIN else frozenset())
             changes = {**changes, "scopes": effective_scopes(changes.get("scopes", kept), tier)}
-        record = _existing(await self.store.amend(key_id, changes), key_id)
+        record = _existing(await self.store.amend(key_id, changes))
         self._forget()
         return record
 
@@ -171,8 +171,7 @@ class Keyring:
         record = _existing(
             await self.store.rotate(
                 key_id, digest=digest(key, self._pepper), hint=hint(key), until=until
-            ),
-            key_id,
+            )
         )
         self._forget()
         return key, record
@@ -180,7 +179,7 @@ class Keyring:
     async def revoke(self, key_id: str) -> None:
         """End a key, at once for this process. Raises ``KeyUnknown``."""
         if not await self.store.revoke(key_id, self._now()):
-            raise _unknown(key_id)
+            raise _unknown()
         self._forget()
 
     async def has_admin(self) -> bool:
@@ -310,11 +309,12 @@ def _as_current(record: KeyRecord, wanted: bytes) -> KeyRecord:
     return replace(record, digest=wanted, previous_digest=record.digest)
 
 
-def _existing(record: KeyRecord | None, key_id: str) -> KeyRecord:
+def _existing(record: KeyRecord | None) -> KeyRecord:
     if record is None:
-        raise _unknown(key_id)
+        raise _unknown()
     return record
 
 
-def _unknown(key_id: str) -> KeyUnknown:
-    return KeyUnknown("No API key has this id.", key_id=key_id)
+def _unknown() -> KeyUnknown:
+    # Without the id that was asked for: people put keys in its place.
+    return KeyUnknown("No API key has this id.")

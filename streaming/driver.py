@@ -303,6 +303,7 @@ class StreamDriver:
         self._jobs[key] = task
 
         def forget(done: asyncio.Task[None]) -> None:
+            work.close()  # a task that is cancelled at once never begins it
             # A retry of the same job may stand in its place by now.
             if self._jobs.get(key) is done:
                 del self._jobs[key]

@@ -66,7 +66,7 @@ class LimitsReset(Struct):
     """``key_id``: whose requests are forgotten. ``address``: whose wrong credentials are."""
 
     key_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    address: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    address: Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]{2,45}$")] | None = None
 
 
 class AuditRecord(Struct):
@@ -118,7 +118,7 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
     async with audited(request, "session.end", session_id):
         reason = SessionClosed("An administrator ended the session.")
         if not services_of(request).sessions.end(session_id, reason):
-            raise SessionUnknown("No session of this id runs here.", session=session_id)
+            raise SessionUnknown("No session of this id runs here.")
 
 
 @post(
@@ -188,7 +188,7 @@ async def show_log_level() -> LogLevel:
 async def change_log_level(
     request: Admin, data: Annotated[LogLevel, Body(examples=[Example(value={"level": "debug"})])]
 ) -> LogLevel:
-    async with audited(request, "log_level.set", data.level):
+    async with audited(request, "log_level.set", level=data.level):
         set_level(data.level)
     return data
 

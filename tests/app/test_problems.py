@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException, NotAuthorizedException
 
 from app.problems import problem_of
 from streaming.errors import Overloaded, PairUnsupported
-from tests.app.support import client
+from tests.app.support import admin, client
 
 
 def test_our_errors_keep_their_code_and_details() -> None:
@@ -76,6 +76,15 @@ async def test_validation_names_the_fields(tmp_path: Path) -> None:
         problem = (await http.post("/translate/text", json=body)).json()
         assert problem["code"] == "invalid_request"
         assert [(one["path"], one["in"]) for one in problem["errors"]] == [("target", "body")]
+
+
+async def test_validation_quotes_nothing(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, _):
+        body = {"user_id": "ana", "tier": "it's a\nsecret"}
+        problem = await http.post("/auth/api-key", json=body, headers=admin())
+        assert problem.status_code == 400
+        assert problem.json()["errors"][0]["message"] == "Invalid enum value"
+        assert "secret" not in problem.text
 
 
 async def test_a_bug_is_a_500_without_internals(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -335,3 +336,20 @@ async def test_a_message_over_the_limit_is_not_cut_into_smaller_ones() -> None:
         setup.client.frames.put_nowait(bytes((1 << 20) + 2))
         await task
     assert setup.client.closed == (4413, "message_too_large")
+
+
+async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
+    setup = Setup()
+    begun = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    given_up = work()
+    setup.driver._start(("job",), given_up)
+    (task,) = setup.driver._jobs.values()
+    task.cancel()
+    await asyncio.wait([task])
+    assert inspect.getcoroutinestate(given_up) == inspect.CORO_CLOSED
+    assert not begun
+    assert not setup.driver._jobs
