@@ -196,7 +196,7 @@ class RemoteKeys:
 
     async def close(self) -> None:
         """End a fetch that is still running. Idempotent."""
-        if self._fetching is not None:
+        if self._fetching is not None and not self._fetching.done():
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
 
