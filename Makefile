@@ -38,6 +38,7 @@ test-parity: $(STAMPS)/parity  ## compares the translators with the library thei
 bench: $(STAMPS)/dev
 	$(BIN)/python -m bench.short_context
 	$(BIN)/python -m bench.interim_translation
+	$(BIN)/python -m bench.guards
 	$(BIN)/python -m bench.quality --sets english,longform,languages,nonspeech,translation
 
 $(VENV)/bin/python:

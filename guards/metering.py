@@ -111,8 +111,14 @@ class Metering:
             yield
         except BaseException:
             refund = self.charge(principal, Amount() - charge.amount, day=charge.day)
-            await asyncio.shield(self.book(refund, running=True))
+            await asyncio.shield(self._give_back(refund))
             raise
+
+    async def _give_back(self, refund: Charge) -> None:
+        try:
+            await self.book(refund, running=True)
+        except StoreUnavailable:
+            log.warning("usage not given back", key_id=refund.key_id, exc_info=True)
 
     def charge(self, principal: Principal, amount: Amount, *, day: date | None = None) -> Charge:
         """A charge on a key's day, today by default."""

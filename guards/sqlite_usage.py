@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from guards.sqlite import Database
 from guards.usage import (
-    SETTLED_SECONDS,
     UNBOUNDED,
     Amount,
     Charge,
@@ -22,7 +21,9 @@ from guards.usage import (
 )
 
 _FORGET_EVERY: Final = 1000
-"""Charges after which those are forgotten that nobody will send again."""
+"""Charges after which it is seen which of them can be forgotten."""
+_SETTLED_SECONDS: Final = 600.0
+"""How long a booked charge is remembered. Between a process and its own file no answer is lost."""
 
 
 class SqliteUsage:
@@ -44,7 +45,7 @@ class SqliteUsage:
 
         def work(connection: sqlite3.Connection) -> Receipt:
             if forget:
-                horizon = self._clock() - SETTLED_SECONDS
+                horizon = self._clock() - _SETTLED_SECONDS
                 connection.execute("DELETE FROM settled WHERE at < ?", (horizon,))
             return self._book(connection, charge, quota, whole=whole)
 

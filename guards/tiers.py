@@ -17,6 +17,10 @@ _MAX: Final = 2**53
 """Beyond this, JSON and Lua no longer count exactly."""
 
 
+_LEAST: Final = {"messages_per_second": 1, "session_minutes": 1}
+"""Limits of which nothing would be no stream at all: that is what ``streams`` says."""
+
+
 class Endpoint(StrEnum):
     """Classes of requests that have a limit of their own."""
 
@@ -70,7 +74,7 @@ def _limits(
     minutes: int,
     characters: int,
     hours: int,
-    frames: int = 500,
+    frames: int,
 ) -> Limits:
     return Limits(
         requests_per_minute=per_minute,
@@ -87,13 +91,13 @@ def _limits(
     )
 
 
-_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, frames=5_000)
+_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, 50_000)
 
 DEFAULTS: Final[Mapping[Tier, Limits]] = MappingProxyType(
     {
-        Tier.FREE: _limits(10, 1_000, 1, 60, 100_000, 1),
-        Tier.BASIC: _limits(50, 10_000, 3, 600, 1_000_000, 4),
-        Tier.PRO: _limits(200, 100_000, 20, 6_000, 10_000_000, 12),
+        Tier.FREE: _limits(10, 1_000, 1, 60, 100_000, 1, 2_000),
+        Tier.BASIC: _limits(50, 10_000, 3, 600, 1_000_000, 4, 5_000),
+        Tier.PRO: _limits(200, 100_000, 20, 6_000, 10_000_000, 12, 10_000),
         Tier.ENTERPRISE: _ENTERPRISE,
         Tier.ADMIN: _ENTERPRISE,
     }
@@ -156,5 +160,6 @@ def check(given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         if name not in LIMITS:
             raise ValueError(f"{name} is no limit; limits are {', '.join(LIMITS)}")
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX:
-            raise ValueError(f"{name} is a whole number of at least 0")
+        least = _LEAST.get(name, 0)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX:
+            raise ValueError(f"{name} is a whole number of at least {least}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final, Protocol
 
-SETTLED_SECONDS: Final = 7 * 86_400
-"""How long a store remembers which charges it has booked: what is settled later than that, after an
-answer was lost, might be counted twice."""
+SETTLED_SECONDS: Final = 86_400
+"""How long a shared store remembers which charges it has booked: one that is sent again later,
+because its answer was lost, is counted twice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class RedisHome:
         # The three kinds of client have the same commands and no common type.
         self._clients = _connect(address)
         self.client = self._clients[0]
+        self.time: Callable[[], float] | None = None
+        """What takes the place of Redis's own clock in tests; seconds."""
         self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._away_until = 0.0
@@ -59,8 +61,16 @@ class RedisHome:
 
     def script(self, name: str) -> Script:
         """The Lua script of this name, beside this module."""
-        text = files("guards.redis").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+        folder = files("guards.redis")
+        text = "".join(
+            folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("moment", name)
+        )
         return Script(self, self.client.register_script(text))
+
+    @property
+    def now(self) -> str:
+        """What scripts are given as the time, in milliseconds: nothing, to go by Redis's clock."""
+        return "" if self.time is None else str(round(self.time() * 1000))
 
     async def run(self, command: Callable[[], Awaitable[T]]) -> T:
         """Have a command carried out. Raises ``StoreUnavailable``."""

@@ -2,11 +2,7 @@
 -- KEYS[1]  a sorted set of the subject's leases by the ms at which they run out
 -- ARGV     now in ms or '' for the server's clock, lifetime in ms, limit (-1: none), id
 -- Answers  1 if the lease is held, 0 if there was no room
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = moment(ARGV[1])
 local lifetime, limit, id = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 -- What would live longer than any lease can was taken before the clock went back.

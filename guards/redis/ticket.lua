@@ -2,11 +2,7 @@
 -- KEYS[1]  a sorted set of the key's tickets (hashed) by the ms at which they expire
 -- ARGV     now in ms or '' for the server's clock, lifetime in ms, limit, the ticket's hash
 -- Answers  0, or the ms until there is room
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = moment(ARGV[1])
 local lifetime, limit = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if redis.call('ZCARD', KEYS[1]) >= limit then

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import msgspec
 
@@ -15,8 +14,7 @@ from guards.tickets import PER_KEY, mint, too_many, unknown
 class RedisTickets:
     """:class:`~guards.tickets.Tickets` in Redis, where ``GETDEL`` takes one.
 
-    Kept is a ticket's hash: who reads the store can't use what is in it. ``clock`` (seconds) takes
-    the place of Redis's own in tests, but for a ticket's own end.
+    Kept is a ticket's hash: who reads the store can't use what is in it.
     """
 
     def __init__(
@@ -25,12 +23,10 @@ class RedisTickets:
         *,
         lifetime: float = 60.0,
         limit_per_key: int = PER_KEY,
-        clock: Callable[[], float] | None = None,
     ) -> None:
         self._home = home
         self._lifetime = lifetime
         self._limit = limit_per_key
-        self._clock = clock
         self._script = home.script("ticket")
 
     @property
@@ -40,10 +36,9 @@ class RedisTickets:
     async def issue(self, principal: Principal) -> str:
         ticket = mint()
         hashed = _hash(ticket)
-        now = "" if self._clock is None else round(self._clock() * 1000)
         lifetime = round(self._lifetime * 1000)
         full = await self._script(
-            [self._held(principal.key_id)], [now, lifetime, self._limit, hashed]
+            [self._held(principal.key_id)], [self._home.now, lifetime, self._limit, hashed]
         )
         if full:
             raise too_many(full / 1000)

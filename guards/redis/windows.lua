@@ -2,11 +2,7 @@
 -- KEYS[1]  a hash with three fields for each window: <name>:i (period), :c (current), :p (previous)
 -- ARGV     now in ms or '' for the server's clock, cost, then name, limit, period in ms of each window
 -- Answers  {1 or 0, then into the period in ms, current, previous of each window}
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = moment(ARGV[1])
 local cost = tonumber(ARGV[2])
 local windows, admitted, longest = {}, true, 0
 for at = 3, #ARGV, 3 do

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from guards.redis.client import RedisHome
 from guards.windows import Count, Decision, Window, standing
 
 
 class RedisWindows:
-    """:class:`~guards.windows.Windows` in Redis, by Redis's own clock: the processes' may differ.
+    """:class:`~guards.windows.Windows` in Redis, by its own clock: the processes' may differ."""
 
-    ``clock`` (seconds) takes its place in tests.
-    """
-
-    def __init__(self, home: RedisHome, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, home: RedisHome) -> None:
         self._home = home
-        self._clock = clock
         self._script = home.script("windows")
 
     async def admit(self, subject: str, windows: Sequence[Window], cost: int = 1) -> Decision:
-        now = "" if self._clock is None else round(self._clock() * 1000)
-        arguments: list[str | float] = [now, cost]
+        arguments: list[str | float] = [self._home.now, cost]
         for window in windows:
             arguments += [window.name, window.limit, window.seconds * 1000]
         admitted, *figures = await self._script([self._key(subject)], arguments)

@@ -11,6 +11,7 @@ import pytest
 from guards.redis.address import parse
 from guards.redis.client import RedisHome
 from guards.sqlite import Database
+from tests.clock import Clock
 from tests.redis_server import RedisServer, redis_server
 
 KINDS = ("redis", "cluster", "sentinel")
@@ -52,3 +53,8 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = await Database.open(tmp_path / "surtitle.db")
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -10,26 +10,17 @@ from guards.errors import StoreUnavailable
 from guards.leases import Lease, LeaseKeeper, Leases, MemoryLeases
 from guards.redis.client import RedisHome
 from guards.redis.leases import RedisLeases
+from tests.clock import Clock
 
 TTL = 15.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def leases(redis: RedisHome | None, clock: Clock) -> Leases:
-    return MemoryLeases(clock=clock) if redis is None else RedisLeases(redis, clock=clock)
+    if redis is None:
+        return MemoryLeases(clock=clock)
+    redis.time = clock
+    return RedisLeases(redis)
 
 
 async def take(leases: Leases, number: int, limit: int = 2) -> bool:

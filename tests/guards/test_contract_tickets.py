@@ -11,14 +11,7 @@ from guards.principal import Principal, Tier
 from guards.redis.client import RedisHome
 from guards.redis.tickets import RedisTickets
 from guards.tickets import MemoryTickets, Tickets
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 def principal(key_id: str = "key_1") -> Principal:
@@ -26,15 +19,11 @@ def principal(key_id: str = "key_1") -> Principal:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def tickets(redis: RedisHome | None, clock: Clock) -> Tickets:
     if redis is None:
         return MemoryTickets(lifetime=60, limit_per_key=2, clock=clock)
-    return RedisTickets(redis, lifetime=60, limit_per_key=2, clock=clock)
+    redis.time = clock
+    return RedisTickets(redis, lifetime=60, limit_per_key=2)
 
 
 async def test_a_ticket_is_good_once(tickets: Tickets) -> None:

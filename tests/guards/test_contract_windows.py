@@ -14,28 +14,19 @@ from guards.redis.address import parse
 from guards.redis.client import RedisHome
 from guards.redis.windows import RedisWindows
 from guards.windows import MemoryWindows, Window, Windows
+from tests.clock import Clock
 from tests.redis_server import RedisServer
 
 MINUTE = Window("minute", 5, 60)
 DAY = Window("day", 8, 86_400)
 
 
-class Clock:
-    def __init__(self, now: float = 1_000_000 * 86_400.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def windows(redis: RedisHome | None, clock: Clock) -> Windows:
-    return MemoryWindows(clock=clock) if redis is None else RedisWindows(redis, clock=clock)
+    if redis is None:
+        return MemoryWindows(clock=clock)
+    redis.time = clock
+    return RedisWindows(redis)
 
 
 async def admitted(windows: Windows, *asked: Window, times: int, cost: int = 1) -> int:
@@ -139,7 +130,8 @@ def test_both_homes_decide_alike(
     async def run() -> None:
         clock = Clock()
         redis = RedisHome(parse(servers("redis").url), prefix=f"differential-{id(clock)}")
-        homes: list[Windows] = [MemoryWindows(clock=clock), RedisWindows(redis, clock=clock)]
+        redis.time = clock
+        homes: list[Windows] = [MemoryWindows(clock=clock), RedisWindows(redis)]
         try:
             for windows in homes:
                 await windows.clear("key")

@@ -19,21 +19,9 @@ from guards.principal import ADMIN, STREAM, WORK, Tier
 from guards.secrets import PREFIX, mint
 from guards.sqlite import Database
 from guards.sqlite_keys import SqliteKeyStore
+from tests.clock import Clock
 
 PEPPER = b"p" * 32
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -7,21 +7,7 @@ import pytest
 from guards.errors import StoreUnavailable, TooManyFailures
 from guards.throttle import WindowThrottle
 from guards.windows import Decision, MemoryWindows, Window
-
-START = 1_800_000_000.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.clock import Clock
 
 
 def counting(clock: Clock, per_minute: int, windows: MemoryWindows | None = None) -> WindowThrottle:

@@ -49,6 +49,7 @@ def test_a_file_changes_what_it_names(tmp_path: Path) -> None:
         ("[gold]\nstreams = 1", r"\[gold\] is no tier"),
         ("[free]\nstreems = 1", r"\[free\] streems is no limit; limits are .*streams"),
         ("[free]\nstreams = -1", r"\[free\] streams is a whole number"),
+        ("[free]\nmessages_per_second = 0", "of at least 1"),
         ("[free]\nstreams = 1.5", "whole number"),
         ("[free]\nstreams = true", "whole number"),
         ('[free]\nstreams = "1"', "whole number"),

@@ -7,15 +7,17 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
-from streaming.driver import MAX_BEHIND, Models, StreamDriver, Timeouts
+from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts
 from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
 from streaming.session import StreamSession
 from streaming.types import Probabilities, Windows
+from streaming.wire import WarningEvent
 from tests.streaming.harness import FakeLanguages, s16, speech
 
 PHRASES = ("Hello. Good morning.", "alpha bravo charlie delta", "Goodbye.")
@@ -69,7 +71,9 @@ class Client:
 
 
 class Setup:
-    def __init__(self, timeouts: Timeouts | None = None, **models: Any) -> None:
+    def __init__(
+        self, timeouts: Timeouts | None = None, meter: Meter | None = None, **models: Any
+    ) -> None:
         self.client = Client()
         self.recognizer = FakeRecognizer()
         self.translator = FakeTranslator()
@@ -80,7 +84,9 @@ class Setup:
             "open_container": FakeContainerDecoder,
         }
         session = StreamSession("s", languages=FakeLanguages(), model="fake")
-        self.driver = StreamDriver(session, self.client, Models(**{**parts, **models}), timeouts)
+        self.driver = StreamDriver(
+            session, self.client, Models(**{**parts, **models}), timeouts, meter
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -277,6 +283,59 @@ async def test_a_model_that_breaks_ends_the_session_with_an_error(
         await task
     assert setup.client.events[-1]["code"] == code
     assert setup.client.closed == (close, code)
+
+
+class _Meter:
+    """Allows so many milliseconds, and warns at half of them."""
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        self.told: list[int] = []
+
+    async def spend(self, audio_ms: int, characters: int) -> list[WarningEvent]:
+        assert characters >= 0
+        half = self.allowed // 2
+        before = self.told[-1] if self.told else 0
+        self.told.append(audio_ms)
+        if audio_ms > self.allowed:
+            raise _Exceeded("no more today")
+        return [WarningEvent(code="half", message="")] if before < half <= audio_ms else []
+
+
+class _Exceeded(SessionEnded):
+    code = "exceeded"
+    status = 429
+
+
+@pytest.mark.parametrize("container", [False, True])
+async def test_the_meter_is_told_in_pieces_and_ends_the_session_with_its_finals(
+    container: bool,
+) -> None:
+    meter = _Meter(allowed=3000)
+    setup = Setup(meter=meter)
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", encoding="webm" if container else "pcm_s16le")
+        said = speech("alpha bravo charlie", "delta", "echo foxtrot golf hotel india juliett")
+        # All in one message, of which no more is taken than is allowed.
+        client.frames.put_nowait(FakeContainerDecoder.wrap(said) if container else s16(said))
+        await task
+    assert max(late - early for early, late in pairwise(meter.told)) <= 520
+    assert 3000 < meter.told[-1] <= 3520
+    assert [event["code"] for event in client.of("warning")] == ["half"]
+    assert client.texts[0] == "alpha bravo charlie"
+    assert client.events[-1]["code"] == "exceeded"
+    assert client.closed == (4429, "exceeded")
+    assert [event["code"] for event in client.of("error")] == ["exceeded"]
+
+
+async def test_a_message_over_the_limit_is_not_cut_into_smaller_ones() -> None:
+    setup = Setup(meter=_Meter(allowed=10**9))
+    async with setup.running() as task:
+        setup.client.say(type="start", source="en")
+        setup.client.frames.put_nowait(bytes((1 << 20) + 2))
+        await task
+    assert setup.client.closed == (4413, "message_too_large")
 
 
 async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
