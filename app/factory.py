@@ -16,6 +16,7 @@ from litestar.plugins import InitPlugin
 
 from app.context import RequestContext
 from app.controllers import admin, audio, credentials, keys, schema, system, text, usage
+from app.hangup import HangUp
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
@@ -121,8 +122,10 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
     )
     # Around the router and its exception handling: refused handshakes, unknown paths and
     # unexpected errors pass through here as well.
-    app.asgi_handler = RequestContext(
-        HandshakeDenial(app.asgi_handler, refuse), hsts_seconds=settings.hsts_seconds
+    app.asgi_handler = HangUp(
+        RequestContext(
+            HandshakeDenial(app.asgi_handler, refuse), hsts_seconds=settings.hsts_seconds
+        )
     )
     return app
 

@@ -7,8 +7,10 @@ RSA key is never taken for an HMAC secret is decided here, and not by who sends 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,8 +20,8 @@ import httpx
 import jwt
 import msgspec
 import structlog
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from guards.errors import IssuerUnavailable
 
@@ -85,6 +87,21 @@ def parse_key_set(document: bytes, *, ours: bool) -> KeySet:
     return found
 
 
+def new_key(algorithm: str, kid: str) -> dict[str, Any]:
+    """A new key as a JWK, with its secret or private part. Raises ``ValueError``."""
+    if algorithm == "HS256":
+        encoded = base64.urlsafe_b64encode(secrets.token_bytes(_SECRET_BYTES)).rstrip(b"=")
+        jwk: dict[str, Any] = {"kty": "oct", "k": encoded.decode()}
+    elif algorithm == "RS256":
+        private = rsa.generate_private_key(public_exponent=65_537, key_size=_RSA_BITS)
+        jwk = RSAAlgorithm.to_jwk(private, as_dict=True)
+    elif algorithm == "ES256":
+        jwk = ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+    else:
+        raise ValueError(f"{algorithm} is none of {', '.join(sorted(ALGORITHMS))}")
+    return {**jwk, "kid": kid, "alg": algorithm, "use": "sig"}
+
+
 def derived_key_set(pepper: bytes) -> KeySet:
     """One HMAC key that follows from the server's pepper: for who configures none."""
     secret = hmac.digest(pepper, b"surtitle: key of access tokens, 1", hashlib.sha256)
@@ -128,9 +145,9 @@ def _usable(data: Mapping[str, Any], algorithm: str) -> tuple[str, Key]:
         if len(material) < _SECRET_BYTES:
             raise ValueError(f"is too short: {_SECRET_BYTES} bytes are the least")
         return kid, Key(algorithm, material, material)
-    if isinstance(material, RSAPrivateKey | RSAPublicKey) and material.key_size < _RSA_BITS:
+    if isinstance(material, rsa.RSAPrivateKey | rsa.RSAPublicKey) and material.key_size < _RSA_BITS:
         raise ValueError(f"is too short: {_RSA_BITS} bits are the least")
-    if isinstance(material, RSAPrivateKey | EllipticCurvePrivateKey):
+    if isinstance(material, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         return kid, Key(algorithm, material.public_key(), material)
     return kid, Key(algorithm, material, None)
 
@@ -196,7 +213,7 @@ class RemoteKeys:
 
     async def close(self) -> None:
         """End a fetch that is still running. Idempotent."""
-        if self._fetching is not None:
+        if self._fetching is not None and not self._fetching.done():
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
 

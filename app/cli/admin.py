@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -51,6 +55,45 @@ def drain(server: str, key: str | None) -> None:
     """Take no more streams, and let the running ones finish. There is no way back."""
     answer = call(server, key, "POST", "/admin/drain")
     click.echo(f"draining; {answer['sessions']} streams are ending")
+
+
+@command.command("signing-key")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--algorithm",
+    type=click.Choice(["ES256", "RS256", "HS256"]),
+    default="ES256",
+    show_default=True,
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Keys the file has afterwards, the new one among them.",
+)
+def signing_key(file: Path, algorithm: str, keep: int) -> None:
+    """Put a new key for tokens before those in FILE (SURTITLE_JWT_KEYS), which may be new.
+
+    Tokens that were signed with a key that is still there stay good.
+    """
+    from guards.jwks import new_key, parse_key_set
+
+    kid = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+    keys = [new_key(algorithm, kid)]
+    try:
+        if file.exists():
+            parse_key_set(file.read_bytes(), ours=True)
+            keys += json.loads(file.read_bytes())["keys"]
+        # Complete or not at all: a server may be starting.
+        draft = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(json.dumps({"keys": keys[:keep]}, indent=2) + "\n")
+        draft.replace(file)
+    except (OSError, ValueError) as error:
+        fail(f"{file}: {error}")
+    click.echo(f"{kid} signs from the next start; the file has {len(keys[:keep])}")
 
 
 @command.command("audit")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from app.logging import set_level
 from app.settings import Settings, load, variable
 from app.state import opened
 from guards.audit import AuditEntry
+from guards.jwks import parse_key_set
 from inference.fakes import Tones, silence
 from streaming.types import SAMPLE_RATE
 from tests.app.support import ADMIN_KEY, admin, rest, running, wav
@@ -194,6 +196,25 @@ async def test_a_server_is_run_from_the_shell(tmp_path: Path) -> None:
         )
         assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
         assert refused.stderr.startswith("invalid_credential: ")
+
+
+def test_signing_keys_are_made_and_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "jwt.json"
+    for algorithm, there in (("HS256", 1), ("RS256", 2), ("ES256", 2)):
+        made = run("admin", "signing-key", str(path), "--algorithm", algorithm)
+        assert made.exit_code == 0, made.stderr
+        keys = parse_key_set(path.read_bytes(), ours=True)
+        assert len(keys) == there
+        newest = next(iter(keys))
+        assert made.stdout.startswith(newest)
+        assert keys[newest].algorithm == algorithm
+    assert [key.algorithm for key in keys.values()] == ["ES256", "RS256"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_text("nonsense")
+    refused = run("admin", "signing-key", str(path))
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert path.read_text() == "nonsense"
 
 
 def test_what_is_done_to_keys_from_the_shell_is_audited(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from websockets.typing import Subprotocol
 
 from guards.credentials import BEARER_SUBPROTOCOL, SUBPROTOCOL
 from tests.app.support import admin, client, running
+from tests.guards.signing import key_set, rsa_jwk, sign
 
 
 async def test_a_ticket(tmp_path: Path) -> None:
@@ -138,3 +141,72 @@ async def test_addresses_behind_a_proxy(
         assert await ask("192.0.2.1", "wrong") == 401
         assert await ask("192.0.2.1", fakes.key) == 429
         assert await ask("192.0.2.2", fakes.key) == second
+
+
+async def test_users_of_an_external_issuer_need_no_key(tmp_path: Path) -> None:
+    """Its keys are fetched over HTTP, as from a real issuer."""
+    document = key_set(rsa_jwk("idp", private=False))
+    asked = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(document)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + document)
+        await writer.drain()
+        writer.close()
+
+    issuer = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = issuer.sockets[0].getsockname()[1]
+    settings: dict[str, Any] = {
+        "jwks_url": f"http://127.0.0.1:{port}/jwks",
+        "jwks_issuer": "https://id.example/",
+        "jwks_audience": "captions",
+        "jwks_tier": "pro",
+    }
+    now = int(time.time())
+    claims = {
+        "iss": "https://id.example/",
+        "aud": "captions",
+        "sub": "rui",
+        "scope": "stream",
+        "exp": now + 600,
+    }
+    async with (
+        issuer,
+        running(tmp_path, **settings) as (address, fakes, _),
+        httpx.AsyncClient(base_url=f"http://{address}") as http,
+    ):
+
+        async def ticket(token: str) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}"}
+            return await http.post("/v1/tickets", headers=headers)
+
+        for _ in range(3):
+            issued = await ticket(sign(claims, rsa_jwk("idp")))
+            assert issued.status_code == 201, issued.text
+        principal = await fakes.services.tickets.take(issued.json()["ticket"])
+        assert principal.user_id == "https://id.example/|rui"
+        assert principal.tier == "pro"
+        unknown = await ticket(sign(claims, rsa_jwk("other")))
+        assert (unknown.status_code, unknown.json()["code"]) == (401, "invalid_credential")
+        narrow = await ticket(sign({**claims, "scope": "translate"}, rsa_jwk("idp")))
+        assert (narrow.status_code, narrow.json()["code"]) == (403, "forbidden")
+        assert asked == 1
+
+
+async def test_an_issuer_that_is_away_is_no_fault_of_the_token(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "jwks_url": "http://127.0.0.1:1/jwks",
+        "jwks_issuer": "https://id.example/",
+        "login_failures_per_minute": 1,
+    }
+    claims = {"iss": "https://id.example/", "aud": "surtitle", "sub": "rui", "exp": 2**40}
+    async with client(tmp_path, **settings) as (http, _):
+        headers = {"Authorization": f"Bearer {sign(claims, rsa_jwk('idp'))}"}
+        for _ in range(2):
+            away = await http.post("/v1/tickets", headers=headers)
+            assert (away.status_code, away.json()["code"]) == (503, "issuer_unavailable")
+            assert int(away.headers["retry-after"]) >= 1
+        assert (await http.post("/v1/tickets")).status_code == 201

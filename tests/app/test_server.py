@@ -86,11 +86,18 @@ async def test_a_message_beyond_the_applications_bound_is_answered_by_the_applic
         assert stream.close_code == 4413
 
 
-async def test_a_revoked_keys_stream_ends_within_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("credential", ["key", "token", "ticket"])
+async def test_a_revoked_keys_stream_ends_within_seconds(tmp_path: Path, credential: str) -> None:
     async with running(tmp_path) as (address, fakes, _):
         principal = await fakes.services.keyring.authenticate(fakes.key)
-        headers = {"X-API-Key": fakes.key}
-        async with connect(f"ws://{address}/v1/stream", additional_headers=headers) as stream:
+        secret, query = fakes.key, ""
+        if credential == "token":
+            secret = fakes.services.tokens.issue(principal)
+        elif credential == "ticket":
+            query = f"?ticket={await fakes.services.tickets.issue(principal)}"
+        headers = {} if query else {"X-API-Key": secret}
+        url = f"ws://{address}/v1/stream{query}"
+        async with asyncio.timeout(5 + 1), connect(url, additional_headers=headers) as stream:
             await stream.send(json.dumps({"type": "start"}))
             await stream.recv()
             await fakes.services.keyring.revoke(principal.key_id)

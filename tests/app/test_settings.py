@@ -73,6 +73,11 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SURTITLE_ENDPOINT_MS", "1"),
         ("SURTITLE_MAX_UPLOAD_BYTES", "-1"),
         ("SURTITLE_LOG_LEVEL", "loud"),
+        ("SURTITLE_JWT_KEYS", "/nowhere/at/all"),
+        ("SURTITLE_JWKS_URL", "http://id.example/jwks"),
+        ("SURTITLE_JWKS_URL", "jwks"),
+        ("SURTITLE_JWKS_TIER", "admin"),
+        ("SURTITLE_TOKEN_SECONDS", "1"),
         ("REDIS_URL", "http://user:secret@host"),
         ("REDIS_URL", "redis://user:secret@host:port"),
         ("REDIS_URL", "redis://user:secret@one,two"),
@@ -101,6 +106,22 @@ def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (tmp_path / "cert.pem").write_text("x")
     monkeypatch.setenv("SURTITLE_SSL_CERTFILE", str(tmp_path / "cert.pem"))
     with pytest.raises(SettingsError, match=r"^SURTITLE_SSL_KEYFILE: "):
+        load()
+
+
+def test_an_external_issuer_needs_its_keys_and_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SURTITLE_JWKS_URL", "https://id.example/jwks")
+    with pytest.raises(SettingsError, match=r"^SURTITLE_JWKS_ISSUER: "):
+        load()
+    monkeypatch.setenv("SURTITLE_JWKS_ISSUER", "surtitle")
+    with pytest.raises(SettingsError, match=r"^SURTITLE_JWKS_ISSUER: "):
+        load()
+    monkeypatch.setenv("SURTITLE_JWKS_ISSUER", "https://id.example/")
+    assert load().jwks_url == "https://id.example/jwks"
+    monkeypatch.delenv("SURTITLE_JWKS_URL")
+    with pytest.raises(SettingsError, match=r"^SURTITLE_JWKS_URL: "):
         load()
 
 

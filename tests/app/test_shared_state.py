@@ -20,7 +20,7 @@ from app.settings import SettingsError
 from guards.leases import TTL
 from guards.principal import Tier
 from tests.app.server_process import address_of, start
-from tests.app.support import Fakes, rest, running, services
+from tests.app.support import ADMIN_KEY, Fakes, admin, rest, running, services
 from tests.redis_server import RedisServer, redis_server
 from tests.streaming.harness import s16, speech
 
@@ -323,3 +323,32 @@ async def test_everything_that_may_be_forgotten_has_an_end_and_all_have_the_pref
     assert {key.split(":")[1] for key in kept} == {"usage", "{keys}", "pepper"}
     for secret in (fakes.key, ticket, PEPPER):
         assert secret.encode() not in held
+
+
+async def test_redis_holds_no_secret_in_clear(tmp_path: Path, server: RedisServer) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    async with running(data, **shared(server)) as (address, fakes, _):
+        keyring = fakes.services.keyring
+        new, _ = await keyring.rotate(fakes.record.key_id, overlap=60)
+        async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+            headers = {"Authorization": f"Bearer {fakes.key}"}
+            token = (await http.post("/auth/token", headers=headers)).json()["token"]
+            tickets = [
+                (await http.post("/v1/tickets", headers=headers)).json()["ticket"] for _ in range(2)
+            ]
+            await http.delete(f"/auth/api-key/{new}", headers=admin())
+        async with connect(f"ws://{address}/v1/stream?ticket={tickets[0]}") as socket:
+            await socket.send(json.dumps({"type": "start"}))
+            await socket.recv()
+    server.stop()
+    places = {
+        str(file.relative_to(tmp_path)): file.read_bytes()
+        for file in tmp_path.rglob("*")  # noqa: ASYNC240 - a test directory
+        if file.is_file()
+    }
+    written = b"".join(content for name, content in places.items() if "appendonly" in name)
+    assert fakes.record.key_id.encode() in written, "nothing was looked at"
+    for place, content in places.items():
+        for secret in (fakes.key, new, token, *tickets, ADMIN_KEY, PEPPER):
+            assert secret.encode() not in content, place

@@ -12,12 +12,14 @@ import pytest
 
 from guards.errors import IssuerUnavailable
 from guards.jwks import (
+    ALGORITHMS,
     FRESH_SECONDS,
     PAUSE_SECONDS,
     STALE_SECONDS,
     RemoteKeys,
     derived_key_set,
     fetch,
+    new_key,
     parse_key_set,
 )
 from tests.guards.signing import ec_jwk, key_set, oct_jwk, rsa_jwk
@@ -56,6 +58,20 @@ def test_a_file_of_ours_may_hold_keys_of_each_kind() -> None:
         ("rsa", "RS256"),
         ("ec", "ES256"),
     ]
+
+
+@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+def test_a_new_key_is_one_of_ours(algorithm: str) -> None:
+    made = new_key(algorithm, "2026")
+    (key,) = parse_key_set(key_set(made), ours=True).values()
+    assert (key.algorithm, made["kid"]) == (algorithm, "2026")
+    assert key.signer is not None
+    assert new_key(algorithm, "2026") != made
+
+
+def test_there_is_no_key_for_other_algorithms() -> None:
+    with pytest.raises(ValueError, match="none of ES256, HS256, RS256"):
+        new_key("none", "2026")
 
 
 def test_the_algorithm_follows_from_the_key_when_none_is_named() -> None:
