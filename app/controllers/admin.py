@@ -12,7 +12,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, problems
 from app.logging import current_level, set_level
 from app.services import services_of
 from app.sessions import LiveSession
@@ -98,6 +98,7 @@ class AuditPage(Struct):
     tags=["admin"],
     operation_id="listSessions",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 429),
 )
 async def list_sessions(request: Admin) -> list[SessionInfo]:
@@ -112,6 +113,7 @@ async def list_sessions(request: Admin) -> list[SessionInfo]:
     tags=["admin"],
     operation_id="endSession",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 404, 429),
 )
 async def end_session(request: Admin, session_id: FromPath[str]) -> None:
@@ -129,6 +131,7 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
     tags=["admin"],
     operation_id="clearCache",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 429),
 )
 async def clear_cache(request: Admin) -> Cleared:
@@ -148,6 +151,7 @@ async def clear_cache(request: Admin) -> Cleared:
     tags=["admin"],
     operation_id="resetLimits",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def reset_limits(
@@ -169,6 +173,7 @@ async def reset_limits(
     tags=["admin"],
     operation_id="logLevel",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 429),
 )
 async def show_log_level() -> LogLevel:
@@ -183,6 +188,7 @@ async def show_log_level() -> LogLevel:
     tags=["admin"],
     operation_id="setLogLevel",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def change_log_level(
@@ -203,6 +209,7 @@ async def change_log_level(
     tags=["admin"],
     operation_id="drain",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 429),
 )
 async def drain(request: Admin) -> Draining:
@@ -220,6 +227,7 @@ async def drain(request: Admin) -> Draining:
     tags=["admin"],
     operation_id="audit",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def read_audit(

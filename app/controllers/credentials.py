@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import authenticated, may_stream
@@ -50,6 +50,7 @@ class TicketInfo(Struct):
     tags=["keys"],
     operation_id="issueToken",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def issue_token(
@@ -78,6 +79,7 @@ async def issue_token(
     tags=["keys"],
     operation_id="issueTicket",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 429),
 )
 async def issue_ticket(request: Request[Principal, Any, Any]) -> Response[TicketInfo]:

@@ -12,7 +12,7 @@ from litestar.params import Body, FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.audit import audited
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import admin_only
@@ -98,6 +98,7 @@ class IssuedKey(KeyInfo):
     tags=["keys"],
     operation_id="issueKey",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def issue_key(
@@ -130,6 +131,7 @@ async def issue_key(
     tags=["keys"],
     operation_id="listKeys",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 429),
 )
 async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
@@ -145,6 +147,7 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     tags=["keys"],
     operation_id="showKey",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 404, 429),
 )
 async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> KeyInfo:
@@ -159,6 +162,7 @@ async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str])
     tags=["keys"],
     operation_id="changeKey",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 404, 429),
 )
 async def change_key(
@@ -185,6 +189,7 @@ async def change_key(
     tags=["keys"],
     operation_id="rotateKey",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 404, 409, 429),
 )
 async def rotate_key(
@@ -208,6 +213,7 @@ async def rotate_key(
     tags=["keys"],
     operation_id="revokeKey",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(401, 403, 404, 429),
 )
 async def revoke_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> None:
