@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
-from litestar import Request, delete, get, post, put
+from litestar import Request, Router, delete, get, post, put
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
@@ -92,12 +92,9 @@ class AuditPage(Struct):
 
 
 @get(
-    "/admin/sessions",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/sessions",
     summary="List running streams",
-    tags=["admin"],
     operation_id="listSessions",
-    security=SECURITY,
     responses=problems(401, 403, 429),
 )
 async def list_sessions(request: Admin) -> list[SessionInfo]:
@@ -105,13 +102,10 @@ async def list_sessions(request: Admin) -> list[SessionInfo]:
 
 
 @delete(
-    "/admin/sessions/{session_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/sessions/{session_id:str}",
     summary="End a running stream",
     description="It gets the finals of what was said, then the error `session_closed`.",
-    tags=["admin"],
     operation_id="endSession",
-    security=SECURITY,
     responses=problems(401, 403, 404, 429),
 )
 async def end_session(request: Admin, session_id: FromPath[str]) -> None:
@@ -122,13 +116,10 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
 
 
 @post(
-    "/admin/cache/clear",
+    "/cache/clear",
     status_code=200,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Forget cached transcripts and translations",
-    tags=["admin"],
     operation_id="clearCache",
-    security=SECURITY,
     responses=problems(401, 403, 429),
 )
 async def clear_cache(request: Admin) -> Cleared:
@@ -141,13 +132,10 @@ async def clear_cache(request: Admin) -> Cleared:
 
 
 @post(
-    "/admin/limits/reset",
+    "/limits/reset",
     status_code=204,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Forget what counts against a limit",
-    tags=["admin"],
     operation_id="resetLimits",
-    security=SECURITY,
     responses=problems(400, 401, 403, 429),
 )
 async def reset_limits(
@@ -163,12 +151,9 @@ async def reset_limits(
 
 
 @get(
-    "/admin/log-level",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/log-level",
     summary="The least severe entries that are logged",
-    tags=["admin"],
     operation_id="logLevel",
-    security=SECURITY,
     responses=problems(401, 403, 429),
 )
 async def show_log_level() -> LogLevel:
@@ -176,13 +161,10 @@ async def show_log_level() -> LogLevel:
 
 
 @put(
-    "/admin/log-level",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/log-level",
     summary="Log more, or less",
     description="In this process, until it ends.",
-    tags=["admin"],
     operation_id="setLogLevel",
-    security=SECURITY,
     responses=problems(400, 401, 403, 429),
 )
 async def change_log_level(
@@ -194,15 +176,12 @@ async def change_log_level(
 
 
 @post(
-    "/admin/drain",
+    "/drain",
     status_code=202,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Take no more streams, and let the running ones finish",
     description="Readiness fails from now on, for load balancers to go elsewhere; the process "
     "goes on until it is stopped. There is no way back.",
-    tags=["admin"],
     operation_id="drain",
-    security=SECURITY,
     responses=problems(401, 403, 429),
 )
 async def drain(request: Admin) -> Draining:
@@ -214,12 +193,9 @@ async def drain(request: Admin) -> Draining:
 
 
 @get(
-    "/admin/audit",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/audit",
     summary="What administrators did",
-    tags=["admin"],
     operation_id="audit",
-    security=SECURITY,
     responses=problems(400, 401, 403, 429),
 )
 async def read_audit(
@@ -246,6 +222,24 @@ async def read_audit(
         ],
         next=entries[-1].id if len(entries) == limit else None,
     )
+
+
+router: Final = Router(
+    "/admin",
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    tags=["admin"],
+    security=SECURITY,
+    route_handlers=[
+        list_sessions,
+        end_session,
+        clear_cache,
+        reset_limits,
+        show_log_level,
+        change_log_level,
+        drain,
+        read_audit,
+    ],
+)
 
 
 def _info(session: LiveSession) -> SessionInfo:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -92,12 +92,9 @@ class IssuedKey(KeyInfo):
 
 
 @post(
-    "/auth/api-key",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/",
     summary="Issue an API key",
-    tags=["keys"],
     operation_id="issueKey",
-    security=SECURITY,
     responses=problems(400, 401, 403, 429),
 )
 async def issue_key(
@@ -124,12 +121,9 @@ async def issue_key(
 
 
 @get(
-    "/auth/api-key",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/",
     summary="List API keys",
-    tags=["keys"],
     operation_id="listKeys",
-    security=SECURITY,
     responses=problems(401, 403, 429),
 )
 async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
@@ -139,12 +133,9 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
 
 
 @get(
-    "/auth/api-key/{key_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/{key_id:str}",
     summary="Show an API key",
-    tags=["keys"],
     operation_id="showKey",
-    security=SECURITY,
     responses=problems(401, 403, 404, 429),
 )
 async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> KeyInfo:
@@ -152,13 +143,10 @@ async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str])
 
 
 @patch(
-    "/auth/api-key/{key_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/{key_id:str}",
     summary="Change an API key",
     description="At once for what is new; running sessions keep their scopes and tier.",
-    tags=["keys"],
     operation_id="changeKey",
-    security=SECURITY,
     responses=problems(400, 401, 403, 404, 429),
 )
 async def change_key(
@@ -176,15 +164,12 @@ async def change_key(
 
 
 @post(
-    "/auth/api-key/{key_id:str}/rotate",
+    "/{key_id:str}/rotate",
     status_code=201,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Give an API key a new secret",
     description="The old secret stays good for `overlap_seconds`. A key that has leaked is better "
     "revoked: sessions and tokens of the old secret go on after a rotation.",
-    tags=["keys"],
     operation_id="rotateKey",
-    security=SECURITY,
     responses=problems(400, 401, 403, 404, 409, 429),
 )
 async def rotate_key(
@@ -201,18 +186,24 @@ async def rotate_key(
 
 
 @delete(
-    "/auth/api-key/{key_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/{key_id:str}",
     summary="Revoke an API key",
     description="Running sessions of the key end within 5 seconds (`key_revoked`).",
-    tags=["keys"],
     operation_id="revokeKey",
-    security=SECURITY,
     responses=problems(401, 403, 404, 429),
 )
 async def revoke_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> None:
     async with audited(request, "key.revoke", key_id):
         await services_of(request).keyring.revoke(key_id)
+
+
+router: Final = Router(
+    "/auth/api-key",
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    tags=["keys"],
+    security=SECURITY,
+    route_handlers=[issue_key, list_keys, show_key, change_key, rotate_key, revoke_key],
+)
 
 
 def _changes(data: ChangedKey) -> KeyChanges:
