@@ -12,7 +12,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import SECURITY, answered, problems
 from app.logging import current_level, set_level
 from app.services import services_of
 from app.sessions import LiveSession
@@ -91,11 +91,39 @@ class AuditPage(Struct):
     next: int | None
 
 
+_SESSION: Final = {
+    "id": "s_5f0c2b1e9a7d4c36",
+    "user_id": "ana",
+    "key_id": "key_5f2c8a1b9d3e7046",
+    "tier": "pro",
+    "address": "192.0.2.7",
+    "started_at": "2026-01-02T03:04:05Z",
+    "ending": False,
+    "audio_seconds": 754.2,
+    "behind_seconds": 0.3,
+    "finals": 121,
+    "characters": 9876,
+}
+_ENTRY: Final = {
+    "id": 4711,
+    "at": "2026-01-02T03:04:05Z",
+    "key_id": "key_0a1b2c3d4e5f6071",
+    "user_id": "admin",
+    "action": "key.revoke",
+    "target": "key_5f2c8a1b9d3e7046",
+    "outcome": "done",
+    "details": {},
+    "request_id": "8f14e45fceea167a",
+    "address": "192.0.2.1",
+}
+
+
 @get(
     "/sessions",
     summary="List running streams",
     operation_id="listSessions",
-    responses=problems(401, 403, 429),
+    responses=answered(list[SessionInfo], "Those of this process.", [_SESSION])
+    | problems(401, 403, 429),
 )
 async def list_sessions(request: Admin) -> list[SessionInfo]:
     return [_info(session) for session in services_of(request).sessions]
@@ -120,7 +148,8 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
     status_code=200,
     summary="Forget cached transcripts and translations",
     operation_id="clearCache",
-    responses=problems(401, 403, 429),
+    responses=answered(Cleared, "Done.", {"transcripts": 12, "translations": 3456})
+    | problems(401, 403, 429),
 )
 async def clear_cache(request: Admin) -> Cleared:
     services = services_of(request)
@@ -154,7 +183,7 @@ async def reset_limits(
     "/log-level",
     summary="The least severe entries that are logged",
     operation_id="logLevel",
-    responses=problems(401, 403, 429),
+    responses=answered(LogLevel, "In this process.", {"level": "info"}) | problems(401, 403, 429),
 )
 async def show_log_level() -> LogLevel:
     return LogLevel(cast("Level", current_level()))
@@ -182,7 +211,8 @@ async def change_log_level(
     description="Readiness fails from now on, for load balancers to go elsewhere; the process "
     "goes on until it is stopped. There is no way back.",
     operation_id="drain",
-    responses=problems(401, 403, 429),
+    responses=answered(Draining, "Begun.", {"draining": True, "sessions": 7}, 202)
+    | problems(401, 403, 429),
 )
 async def drain(request: Admin) -> Draining:
     services = services_of(request)
@@ -196,7 +226,8 @@ async def drain(request: Admin) -> Draining:
     "/audit",
     summary="What administrators did",
     operation_id="audit",
-    responses=problems(400, 401, 403, 429),
+    responses=answered(AuditPage, "A page.", {"entries": [_ENTRY], "next": 4710})
+    | problems(400, 401, 403, 429),
 )
 async def read_audit(
     request: Admin,

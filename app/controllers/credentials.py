@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import SECURITY, answered, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import authenticated, may_stream
@@ -50,7 +50,8 @@ class TicketInfo(Struct):
     tags=["keys"],
     operation_id="issueToken",
     security=SECURITY,
-    responses=problems(400, 401, 403, 429),
+    responses=answered(TokenInfo, "The token.", {"token": "eyJhbGciOi….…", "expires_in": 900}, 201)
+    | problems(400, 401, 403, 429),
 )
 async def issue_token(
     request: Request[Principal, Any, Any],
@@ -78,7 +79,8 @@ async def issue_token(
     tags=["keys"],
     operation_id="issueTicket",
     security=SECURITY,
-    responses=problems(401, 403, 429),
+    responses=answered(TicketInfo, "The ticket.", {"ticket": "tk_…", "expires_in": 60}, 201)
+    | problems(401, 403, 429),
 )
 async def issue_ticket(request: Request[Principal, Any, Any]) -> Response[TicketInfo]:
     tickets = services_of(request).tickets

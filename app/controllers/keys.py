@@ -12,7 +12,7 @@ from litestar.params import Body, FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.audit import audited
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import SECURITY, answered, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import admin_only
@@ -91,11 +91,33 @@ class IssuedKey(KeyInfo):
     api_key: str = ""
 
 
+_KEY: Final[dict[str, Any]] = {
+    "key_id": "key_5f2c8a1b9d3e7046",
+    "user_id": "ana",
+    "tier": "pro",
+    "name": "conference",
+    "scopes": ["stream", "transcribe", "translate"],
+    "hint": "…x7Qa",
+    "created_at": "2026-01-02T03:04:05Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": "2026-02-03T04:05:06Z",
+    "limits": {"streams": 50},
+    "previous_until": None,
+}
+_ISSUED: Final = {
+    "api_key": "sk_surtitle_…",
+    **_KEY,
+    "last_used_at": None,
+}
+
+
 @post(
     "/",
     summary="Issue an API key",
     operation_id="issueKey",
-    responses=problems(400, 401, 403, 429),
+    responses=answered(IssuedKey, "The key; it is shown this once.", _ISSUED, 201)
+    | problems(400, 401, 403, 429),
 )
 async def issue_key(
     request: Request[Principal, Any, Any],
@@ -124,7 +146,7 @@ async def issue_key(
     "/",
     summary="List API keys",
     operation_id="listKeys",
-    responses=problems(401, 403, 429),
+    responses=answered(list[KeyInfo], "All keys, oldest first.", [_KEY]) | problems(401, 403, 429),
 )
 async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     return [
@@ -136,7 +158,7 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     "/{key_id:str}",
     summary="Show an API key",
     operation_id="showKey",
-    responses=problems(401, 403, 404, 429),
+    responses=answered(KeyInfo, "The key.", _KEY) | problems(401, 403, 404, 429),
 )
 async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> KeyInfo:
     return KeyInfo(**(await services_of(request).keyring.show(key_id)).shown)
@@ -147,7 +169,7 @@ async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str])
     summary="Change an API key",
     description="At once for what is new; running sessions keep their scopes and tier.",
     operation_id="changeKey",
-    responses=problems(400, 401, 403, 404, 429),
+    responses=answered(KeyInfo, "The key as it now is.", _KEY) | problems(400, 401, 403, 404, 429),
 )
 async def change_key(
     request: Request[Principal, Any, Any],
@@ -170,7 +192,8 @@ async def change_key(
     description="The old secret stays good for `overlap_seconds`. A key that has leaked is better "
     "revoked: sessions and tokens of the old secret go on after a rotation.",
     operation_id="rotateKey",
-    responses=problems(400, 401, 403, 404, 409, 429),
+    responses=answered(IssuedKey, "The key; its secret is shown this once.", _ISSUED, 201)
+    | problems(400, 401, 403, 404, 409, 429),
 )
 async def rotate_key(
     request: Request[Principal, Any, Any],
