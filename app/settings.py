@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.setting_types import (
+    AnyCase,
+    DataDirectory,
+    ExistingDirectories,
+    ExistingFile,
+    HeaderSecret,
+    Networks,
+    Origins,
+    RedisUrl,
+    SecureUrl,
+    UserTier,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from guards.origins import normalize
 from guards.principal import Tier
-from guards.redis.address import parse
 
 PREFIX: Final = "SURTITLE_"
 ENV_FILE: Final = ".env"
@@ -76,15 +77,15 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    data_dir: Path = Field(
+    data_dir: DataDirectory = Field(
         default_factory=default_data_dir,
         description="Directory for keys and models (default: the platform's own data directory).",
     )
-    admin_key: SecretStr | None = Field(
+    admin_key: HeaderSecret | None = Field(
         None,
         description="An admin key that always works; without one, the first start makes one.",
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         None,
         validation_alias=AliasChoices("REDIS_URL"),
         description="Where several servers share their state: redis://, rediss://, unix://, "
@@ -100,17 +101,17 @@ class Settings(BaseSettings):
         description="Secret with which API keys are hashed, for servers that share Redis and not "
         "their data directory. Without one it is made and kept there.",
     )
-    away_auth: Literal["closed", "open"] = Field(
+    away_auth: Annotated[Literal["closed", "open"], AnyCase] = Field(
         "closed",
         description="While Redis is away: turn new requests and streams away (closed), or believe "
         "the keys that this server has seen before (open).",
     )
-    away_metering: Literal["open", "closed"] = Field(
+    away_metering: Annotated[Literal["open", "closed"], AnyCase] = Field(
         "open",
         description="While Redis is away: note usage in the data directory and book it later "
         "(open), or turn away what is new (closed). What runs goes on and is noted.",
     )
-    tiers_file: Path | None = Field(
+    tiers_file: ExistingFile | None = Field(
         None, description="TOML file with the limits of tiers that are not the default."
     )
     adaptive_limits: bool = Field(
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
     token_seconds: int = Field(
         900, ge=10, le=86_400, description="How long a token of POST /auth/token is good for."
     )
-    jwt_keys: Path | None = Field(
+    jwt_keys: ExistingFile | None = Field(
         None,
         description="JSON Web Key set (RFC 7517) that tokens are signed with, HS256, RS256 or "
         "ES256: the first key signs, all verify (default: one key made from the pepper).",
@@ -129,7 +130,7 @@ class Settings(BaseSettings):
     jwt_audience: str = Field(
         "surtitle", min_length=1, description="Audience (`aud`) of our tokens."
     )
-    jwks_url: str | None = Field(
+    jwks_url: SecureUrl | None = Field(
         None,
         description="Where an external token issuer publishes its keys; its users need none here.",
     )
@@ -139,7 +140,7 @@ class Settings(BaseSettings):
     jwks_audience: str = Field(
         "surtitle", min_length=1, description="Audience (`aud`) of the external issuer's tokens."
     )
-    jwks_tier: Tier = Field(
+    jwks_tier: UserTier = Field(
         Tier.FREE, description="Tier of the external issuer's users whose token names none."
     )
     login_failures_per_minute: int = Field(
@@ -151,8 +152,10 @@ class Settings(BaseSettings):
     asr_model: str = Field(
         "base", min_length=1, description="Whisper model: a name, a directory or a hub id."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run.")
-    compute_type: ComputeType = Field(
+    device: Annotated[Literal["auto", "cpu", "cuda"], AnyCase] = Field(
+        "auto", description="Where models run."
+    )
+    compute_type: Annotated[ComputeType, AnyCase] = Field(
         "default", description="Number format of the weights; default: int8 on CPU."
     )
     asr_replicas: int | None = Field(
@@ -161,15 +164,15 @@ class Settings(BaseSettings):
     asr_threads: int | None = Field(
         None, ge=1, le=256, description="Threads of each speech worker (default: fits the machine)."
     )
-    translation_models: Annotated[tuple[Path, ...], NoDecode] = Field(
+    translation_models: ExistingDirectories = Field(
         (), description="Directories of CTranslate2 translation models, separated by commas."
     )
 
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_origins: Origins = Field(
         (),
         description="Origins of other web pages that may use this server, separated by commas.",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         (),
         description="Addresses or networks of proxies whose X-Forwarded headers are believed, "
         "separated by commas.",
@@ -179,8 +182,8 @@ class Settings(BaseSettings):
         ge=0,
         description="How long browsers shall insist on TLS once they had it; 0 does not tell them.",
     )
-    ssl_certfile: Path | None = Field(None, description="TLS certificate chain, PEM.")
-    ssl_keyfile: Path | None = Field(None, description="TLS private key, PEM.")
+    ssl_certfile: ExistingFile | None = Field(None, description="TLS certificate chain, PEM.")
+    ssl_keyfile: ExistingFile | None = Field(None, description="TLS private key, PEM.")
 
     max_upload_bytes: int = Field(
         200 * MIB, ge=1024, description="Largest file POST /transcribe/audio takes."
@@ -214,100 +217,12 @@ class Settings(BaseSettings):
         20.0, ge=0, description="How long a stop waits for running sessions to get their finals."
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="Least severe entries to log."
     )
-    log_format: Literal["console", "json"] = Field("console", description="Form of the log.")
-
-    @field_validator("translation_models", "allowed_origins", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator(
-        "log_level",
-        "log_format",
-        "device",
-        "compute_type",
-        "away_auth",
-        "away_metering",
-        mode="before",
+    log_format: Annotated[Literal["console", "json"], AnyCase] = Field(
+        "console", description="Form of the log."
     )
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
-
-    @field_validator("data_dir")
-    @classmethod
-    def _home(cls, value: Path) -> Path:
-        path = value.expanduser().absolute()
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"{path} is not a directory")
-        return path
-
-    @field_validator("translation_models")
-    @classmethod
-    def _models_exist(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        paths = tuple(path.expanduser().absolute() for path in value)
-        for path in paths:
-            if not path.is_dir():
-                raise ValueError(f"{path} is not a directory")
-        return paths
-
-    @field_validator("ssl_certfile", "ssl_keyfile", "jwt_keys", "tiers_file")
-    @classmethod
-    def _files_exist(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.expanduser().is_file():
-            raise ValueError(f"{value} is not a file")
-        return value.expanduser() if value is not None else None
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(normalize(origin) for origin in value)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in value:
-            if proxy != "*":
-                ipaddress.ip_network(proxy, strict=False)
-        return value
-
-    @field_validator("admin_key")
-    @classmethod
-    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            if not (text.isascii() and text.isprintable()) or " " in text:
-                raise ValueError("a key is printable ASCII without spaces, to fit into a header")
-        return value
-
-    @field_validator("jwks_url")
-    @classmethod
-    def _encrypted(cls, value: str | None) -> str | None:
-        if value is not None:
-            parts = urlsplit(value)
-            here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-            if parts.scheme != "https" and not (parts.scheme == "http" and here):
-                raise ValueError("keys are fetched over https:// only")
-        return value
-
-    @field_validator("jwks_tier")
-    @classmethod
-    def _no_strangers(cls, value: Tier) -> Tier:
-        if value is Tier.ADMIN:
-            raise ValueError("administration takes a key")
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parse(value.get_secret_value())
-        return value
 
     @model_validator(mode="after")
     def _whole_certificate(self) -> Self:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 
-from litestar import Request, delete, get, post, put
+from litestar import Request, Router, delete, get, post, put
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
-from app.controllers.documentation import LIMITED, SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.logging import current_level, set_level
 from app.services import services_of
 from app.sessions import LiveSession
@@ -91,29 +91,49 @@ class AuditPage(Struct):
     next: int | None
 
 
+_SESSION: Final = {
+    "id": "s_5f0c2b1e9a7d4c36",
+    "user_id": "ana",
+    "key_id": "key_5f2c8a1b9d3e7046",
+    "tier": "pro",
+    "address": "192.0.2.7",
+    "started_at": "2026-01-02T03:04:05Z",
+    "ending": False,
+    "audio_seconds": 754.2,
+    "behind_seconds": 0.3,
+    "finals": 121,
+    "characters": 9876,
+}
+_ENTRY: Final = {
+    "id": 4711,
+    "at": "2026-01-02T03:04:05Z",
+    "key_id": "key_0a1b2c3d4e5f6071",
+    "user_id": "admin",
+    "action": "key.revoke",
+    "target": "key_5f2c8a1b9d3e7046",
+    "outcome": "done",
+    "details": {},
+    "request_id": "8f14e45fceea167a",
+    "address": "192.0.2.1",
+}
+
+
 @get(
-    "/admin/sessions",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/sessions",
     summary="List running streams",
-    tags=["admin"],
     operation_id="listSessions",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(401, 403, 429),
+    responses=answered(list[SessionInfo], "Those of this process.", [_SESSION])
+    | problems(401, 403, 429),
 )
 async def list_sessions(request: Admin) -> list[SessionInfo]:
     return [_info(session) for session in services_of(request).sessions]
 
 
 @delete(
-    "/admin/sessions/{session_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/sessions/{session_id:str}",
     summary="End a running stream",
     description="It gets the finals of what was said, then the error `session_closed`.",
-    tags=["admin"],
     operation_id="endSession",
-    security=SECURITY,
-    response_headers=LIMITED,
     responses=problems(401, 403, 404, 429),
 )
 async def end_session(request: Admin, session_id: FromPath[str]) -> None:
@@ -124,15 +144,12 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
 
 
 @post(
-    "/admin/cache/clear",
+    "/cache/clear",
     status_code=200,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Forget cached transcripts and translations",
-    tags=["admin"],
     operation_id="clearCache",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(401, 403, 429),
+    responses=answered(Cleared, "Done.", {"transcripts": 12, "translations": 3456})
+    | problems(401, 403, 429),
 )
 async def clear_cache(request: Admin) -> Cleared:
     services = services_of(request)
@@ -144,14 +161,10 @@ async def clear_cache(request: Admin) -> Cleared:
 
 
 @post(
-    "/admin/limits/reset",
+    "/limits/reset",
     status_code=204,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Forget what counts against a limit",
-    tags=["admin"],
     operation_id="resetLimits",
-    security=SECURITY,
-    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def reset_limits(
@@ -167,28 +180,20 @@ async def reset_limits(
 
 
 @get(
-    "/admin/log-level",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/log-level",
     summary="The least severe entries that are logged",
-    tags=["admin"],
     operation_id="logLevel",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(401, 403, 429),
+    responses=answered(LogLevel, "In this process.", {"level": "info"}) | problems(401, 403, 429),
 )
 async def show_log_level() -> LogLevel:
     return LogLevel(cast("Level", current_level()))
 
 
 @put(
-    "/admin/log-level",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/log-level",
     summary="Log more, or less",
     description="In this process, until it ends.",
-    tags=["admin"],
     operation_id="setLogLevel",
-    security=SECURITY,
-    response_headers=LIMITED,
     responses=problems(400, 401, 403, 429),
 )
 async def change_log_level(
@@ -200,17 +205,14 @@ async def change_log_level(
 
 
 @post(
-    "/admin/drain",
+    "/drain",
     status_code=202,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Take no more streams, and let the running ones finish",
     description="Readiness fails from now on, for load balancers to go elsewhere; the process "
     "goes on until it is stopped. There is no way back.",
-    tags=["admin"],
     operation_id="drain",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(401, 403, 429),
+    responses=answered(Draining, "Begun.", {"draining": True, "sessions": 7}, 202)
+    | problems(401, 403, 429),
 )
 async def drain(request: Admin) -> Draining:
     services = services_of(request)
@@ -221,14 +223,11 @@ async def drain(request: Admin) -> Draining:
 
 
 @get(
-    "/admin/audit",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/audit",
     summary="What administrators did",
-    tags=["admin"],
     operation_id="audit",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(400, 401, 403, 429),
+    responses=answered(AuditPage, "A page.", {"entries": [_ENTRY], "next": 4710})
+    | problems(400, 401, 403, 429),
 )
 async def read_audit(
     request: Admin,
@@ -254,6 +253,25 @@ async def read_audit(
         ],
         next=entries[-1].id if len(entries) == limit else None,
     )
+
+
+router: Final = Router(
+    "/admin",
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    tags=["admin"],
+    security=SECURITY,
+    response_headers=LIMITED,
+    route_handlers=[
+        list_sessions,
+        end_session,
+        clear_cache,
+        reset_limits,
+        show_log_level,
+        change_log_level,
+        drain,
+        read_audit,
+    ],
+)
 
 
 def _info(session: LiveSession) -> SessionInfo:

@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import LIMITED, SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import authenticated, may_stream
@@ -51,7 +51,8 @@ class TicketInfo(Struct):
     operation_id="issueToken",
     security=SECURITY,
     response_headers=LIMITED,
-    responses=problems(400, 401, 403, 429),
+    responses=answered(TokenInfo, "The token.", {"token": "eyJhbGciOi….…", "expires_in": 900}, 201)
+    | problems(400, 401, 403, 429),
 )
 async def issue_token(
     request: Request[Principal, Any, Any],
@@ -80,7 +81,8 @@ async def issue_token(
     operation_id="issueTicket",
     security=SECURITY,
     response_headers=LIMITED,
-    responses=problems(401, 403, 429),
+    responses=answered(TicketInfo, "The ticket.", {"ticket": "tk_…", "expires_in": 60}, 201)
+    | problems(401, 403, 429),
 )
 async def issue_ticket(request: Request[Principal, Any, Any]) -> Response[TicketInfo]:
     tickets = services_of(request).tickets

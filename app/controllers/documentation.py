@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
+    Example,
     OpenAPIMediaType,
     OpenAPIResponse,
     OpenAPIType,
@@ -58,6 +59,16 @@ class ProblemDetails(Struct, rename={"kind": "type"}):
     request_id: str
     retry_after: float | None = None
     errors: list[dict[str, Any]] | None = None
+
+
+def answered(
+    model: Any, description: str, example: Any, status: int = 200
+) -> dict[int, ResponseSpec]:
+    """Documents the right answer of a handler."""
+    spec = ResponseSpec(
+        model, generate_examples=False, description=description, examples=[Example(value=example)]
+    )
+    return {status: spec}
 
 
 def answered_as(operation: Operation, *media_types: str) -> None:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.audit import audited
-from app.controllers.documentation import LIMITED, SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import admin_only
@@ -91,15 +91,33 @@ class IssuedKey(KeyInfo):
     api_key: str = ""
 
 
+_KEY: Final[dict[str, Any]] = {
+    "key_id": "key_5f2c8a1b9d3e7046",
+    "user_id": "ana",
+    "tier": "pro",
+    "name": "conference",
+    "scopes": ["stream", "transcribe", "translate"],
+    "hint": "…x7Qa",
+    "created_at": "2026-01-02T03:04:05Z",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": "2026-02-03T04:05:06Z",
+    "limits": {"streams": 50},
+    "previous_until": None,
+}
+_ISSUED: Final = {
+    "api_key": "sk_surtitle_…",
+    **_KEY,
+    "last_used_at": None,
+}
+
+
 @post(
-    "/auth/api-key",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/",
     summary="Issue an API key",
-    tags=["keys"],
     operation_id="issueKey",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(400, 401, 403, 429),
+    responses=answered(IssuedKey, "The key; it is shown this once.", _ISSUED, 201)
+    | problems(400, 401, 403, 429),
 )
 async def issue_key(
     request: Request[Principal, Any, Any],
@@ -125,14 +143,10 @@ async def issue_key(
 
 
 @get(
-    "/auth/api-key",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/",
     summary="List API keys",
-    tags=["keys"],
     operation_id="listKeys",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(401, 403, 429),
+    responses=answered(list[KeyInfo], "All keys, oldest first.", [_KEY]) | problems(401, 403, 429),
 )
 async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
     return [
@@ -141,29 +155,21 @@ async def list_keys(request: Request[Principal, Any, Any]) -> list[KeyInfo]:
 
 
 @get(
-    "/auth/api-key/{key_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/{key_id:str}",
     summary="Show an API key",
-    tags=["keys"],
     operation_id="showKey",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(401, 403, 404, 429),
+    responses=answered(KeyInfo, "The key.", _KEY) | problems(401, 403, 404, 429),
 )
 async def show_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> KeyInfo:
     return KeyInfo(**(await services_of(request).keyring.show(key_id)).shown)
 
 
 @patch(
-    "/auth/api-key/{key_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/{key_id:str}",
     summary="Change an API key",
     description="At once for what is new; running sessions keep their scopes and tier.",
-    tags=["keys"],
     operation_id="changeKey",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(400, 401, 403, 404, 429),
+    responses=answered(KeyInfo, "The key as it now is.", _KEY) | problems(400, 401, 403, 404, 429),
 )
 async def change_key(
     request: Request[Principal, Any, Any],
@@ -180,17 +186,14 @@ async def change_key(
 
 
 @post(
-    "/auth/api-key/{key_id:str}/rotate",
+    "/{key_id:str}/rotate",
     status_code=201,
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
     summary="Give an API key a new secret",
     description="The old secret stays good for `overlap_seconds`. A key that has leaked is better "
     "revoked: sessions and tokens of the old secret go on after a rotation.",
-    tags=["keys"],
     operation_id="rotateKey",
-    security=SECURITY,
-    response_headers=LIMITED,
-    responses=problems(400, 401, 403, 404, 409, 429),
+    responses=answered(IssuedKey, "The key; its secret is shown this once.", _ISSUED, 201)
+    | problems(400, 401, 403, 404, 409, 429),
 )
 async def rotate_key(
     request: Request[Principal, Any, Any],
@@ -206,19 +209,25 @@ async def rotate_key(
 
 
 @delete(
-    "/auth/api-key/{key_id:str}",
-    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    "/{key_id:str}",
     summary="Revoke an API key",
     description="Running sessions of the key end within 5 seconds (`key_revoked`).",
-    tags=["keys"],
     operation_id="revokeKey",
-    security=SECURITY,
-    response_headers=LIMITED,
     responses=problems(401, 403, 404, 429),
 )
 async def revoke_key(request: Request[Principal, Any, Any], key_id: FromPath[str]) -> None:
     async with audited(request, "key.revoke", key_id):
         await services_of(request).keyring.revoke(key_id)
+
+
+router: Final = Router(
+    "/auth/api-key",
+    guards=[admin_only, limited(Endpoint.ACCOUNT)],
+    tags=["keys"],
+    security=SECURITY,
+    response_headers=LIMITED,
+    route_handlers=[issue_key, list_keys, show_key, change_key, rotate_key, revoke_key],
+)
 
 
 def _changes(data: ChangedKey) -> KeyChanges:

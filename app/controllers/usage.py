@@ -13,7 +13,7 @@ from litestar.openapi.spec import Example, Operation
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import LIMITED, SECURITY, answered_as, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, answered_as, problems
 from app.services import services_of
 from app.usage_report import By, UsageRow, as_csv, seconds, summed
 from guards.admission import limited
@@ -97,15 +97,8 @@ _OWN_EXAMPLE: Final = {
     operation_id="ownUsage",
     security=SECURITY,
     response_headers=LIMITED,
-    responses={
-        200: ResponseSpec(
-            OwnUsage,
-            generate_examples=False,
-            description="What was used, and what may be.",
-            examples=[Example(value=_OWN_EXAMPLE)],
-        ),
-        **problems(401, 429, 503),
-    },
+    responses=answered(OwnUsage, "What was used, and what may be.", _OWN_EXAMPLE)
+    | problems(401, 429, 503),
 )
 async def own_usage(request: Request[Principal, Any, Any]) -> OwnUsage:
     services = services_of(request)

@@ -22,15 +22,8 @@ from guards.jwks import (
     new_key,
     parse_key_set,
 )
+from tests.clock import Clock
 from tests.guards.signing import ec_jwk, key_set, oct_jwk, rsa_jwk
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Url:
