@@ -15,7 +15,7 @@ from guards.audit import AuditLog
 from guards.errors import StoreUnavailable
 from guards.keyring import Keyring
 from guards.leases import Leases, MemoryLeases
-from guards.metering import Metering
+from guards.metering import MemoryJournal, Metering
 from guards.redis.address import parse
 from guards.redis.audit import RedisAuditLog
 from guards.redis.client import RedisHome
@@ -78,7 +78,7 @@ def _embedded(settings: Settings, database: Database, pepper: bytes) -> State:
         keyring=Keyring(SqliteKeyStore(database), pepper),
         audit=SqliteAuditLog(database),
         tickets=MemoryTickets(lifetime=settings.ticket_seconds),
-        metering=Metering(SqliteUsage(database)),
+        metering=Metering(SqliteUsage(database), MemoryJournal()),
         windows=MemoryWindows(),
         leases=MemoryLeases(),
     )

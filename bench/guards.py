@@ -34,7 +34,7 @@ from app.server import Server, bind, server_config
 from app.services import Services
 from bench.machine import machine
 from guards.leases import Lease
-from guards.metering import Metering
+from guards.metering import MemoryJournal, Metering
 from guards.principal import Principal, Tier
 from guards.usage import UNBOUNDED, Amount, Charge, DayUsage, Quota, Receipt
 from tests.app.support import Fakes, services
@@ -99,7 +99,7 @@ def bare(built: Services, principal: Principal) -> Any:
     async def anyone(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         connection.scope["user"] = principal
 
-    built.metering = Metering(Nothing())
+    built.metering = Metering(Nothing(), MemoryJournal())
     built.limiter.leases.leases = Nothing()
     app = create_app(built.settings, built)
     for route in app.routes:

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import date
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
@@ -62,17 +63,33 @@ class Journal(Protocol):
         ...
 
 
+class MemoryJournal:
+    """:class:`Journal` in memory, for a file that can't be written for a while."""
+
+    def __init__(self) -> None:
+        self._charges: dict[str, Charge] = {}
+
+    async def append(self, charge: Charge) -> None:
+        self._charges.setdefault(charge.id, charge)
+
+    async def oldest(self, limit: int) -> list[Charge]:
+        return list(islice(self._charges.values(), limit))
+
+    async def discard(self, ids: Iterable[str]) -> None:
+        for gone in ids:
+            del self._charges[gone]
+
+
 class Metering:
     """Books usage. ``clock`` gives seconds since the epoch.
 
-    Without a journal, a store that is away is an error; so it is, with ``closed``, for everything
-    new. What runs goes on.
+    With ``closed``, a store that is away is an error for everything new. What runs goes on.
     """
 
     def __init__(
         self,
         usage: UsageStore,
-        journal: Journal | None = None,
+        journal: Journal,
         *,
         closed: bool = False,
         clock: Callable[[], float] = time.time,
@@ -89,7 +106,7 @@ class Metering:
         try:
             used = await self.usage.total(principal.key_id, day)
         except StoreUnavailable:
-            if self._journal is None or self._closed:
+            if self._closed:
                 raise
             used = self._known.get((principal.key_id, day), Amount())
         if used.audio_ms >= limits.audio_minutes_per_day * 60_000:
@@ -135,19 +152,17 @@ class Metering:
         try:
             receipt = await self.usage.book(charge, quota, whole=whole)
         except StoreUnavailable:
-            if self._journal is None or (self._closed and not running):
+            if self._closed and not running:
                 raise
-            receipt = await self._keep(self._journal, charge, quota, whole=whole)
+            receipt = await self._keep(charge, quota, whole=whole)
         self._remember(charge, receipt.total)
         return receipt
 
-    async def _keep(
-        self, journal: Journal, charge: Charge, quota: Quota, *, whole: bool
-    ) -> Receipt:
+    async def _keep(self, charge: Charge, quota: Quota, *, whole: bool) -> Receipt:
         used = self._known.get((charge.key_id, charge.day), Amount())
         granted = grant(charge.amount, used, quota, whole=whole)
         if granted:
-            await journal.append(replace(charge, amount=granted))
+            await self._journal.append(replace(charge, amount=granted))
         return Receipt(granted, used + granted)
 
     def _remember(self, charge: Charge, total: Amount) -> None:
@@ -181,8 +196,6 @@ class Metering:
 
     async def settle(self) -> int:
         """Book what the journal holds; how many charges that were. Raises ``StoreUnavailable``."""
-        if self._journal is None:
-            return 0
         settled = 0
         while charges := await self._journal.oldest(_BATCH):
             for charge in charges:

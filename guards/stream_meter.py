@@ -49,7 +49,7 @@ class StreamMeter:
             raise self._metering.exceeded("audio", self._limits)
         if characters and receipt.total.characters >= self._limits.characters_per_day:
             raise self._metering.exceeded("characters", self._limits)
-        return self._low(receipt.total)
+        return self._low(receipt.total, translates=characters > 0)
 
     async def close(self, audio_ms: int, characters: int) -> None:
         """Book exactly what the stream has used in all. Raises ``StoreUnavailable``."""
@@ -60,17 +60,20 @@ class StreamMeter:
             await self._metering.book(charge, running=True)
             self._booked += rest
 
-    def _low(self, total: Amount) -> list[WarningEvent]:
+    def _low(self, total: Amount, *, translates: bool) -> list[WarningEvent]:
+        audio = (
+            "audio_seconds",
+            total.audio_ms / 1000,
+            self._limits.audio_minutes_per_day * 60,
+        )
+        text = ("characters", total.characters, self._limits.characters_per_day)
         return [
             WarningEvent(
                 code="quota_low",
                 message=f"{used / limit:.0%} of the day's {what} are used",
                 details={"quota": what, "used": used, "limit": limit},
             )
-            for what, used, limit in (
-                ("audio_seconds", total.audio_ms / 1000, self._limits.audio_minutes_per_day * 60),
-                ("characters", total.characters, self._limits.characters_per_day),
-            )
+            for what, used, limit in ((audio, text) if translates else (audio,))
             if limit and used >= limit * _LOW and self._first(what)
         ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,27 @@ async def test_at_the_quotas_end_what_was_said_gets_its_final(tmp_path: Path) ->
             fakes.record.created_at.date(), fakes.record.created_at.date()
         )
         assert 60_000 <= used[0].amount.audio_ms <= 60_700
+
+
+async def test_a_stream_goes_on_while_its_usage_cannot_be_written(tmp_path: Path) -> None:
+    async with running(tmp_path, Fakes(tier=Tier.FREE)) as (address, fakes, _):
+        audio = s16(speech(*["alpha bravo"] * 5))
+        with contextlib.closing(sqlite3.connect(fakes.services.settings.database)) as file:
+            async with connected(address, fakes.key) as stream:
+                await begin(stream)
+                await stream.send(audio)
+                file.execute("ALTER TABLE usage RENAME TO elsewhere")
+                await stream.send(audio)
+                await stream.send(json.dumps({"type": "stop"}))
+                events = await rest(stream)
+            file.execute("ALTER TABLE elsewhere RENAME TO usage")
+        assert events[-1]["type"] == "done"
+        assert [event["type"] for event in events].count("final") == 10
+        await fakes.services.metering.settle()
+        total = await fakes.services.metering.usage.total(
+            fakes.record.key_id, fakes.record.created_at.date()
+        )
+        assert total.audio_ms == pytest.approx(2 * len(audio) / 32, abs=1)
 
 
 async def test_a_stream_that_lasts_too_long_is_ended(tmp_path: Path) -> None:

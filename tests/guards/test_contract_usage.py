@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guards.metering import Journal, MemoryJournal
 from guards.redis.client import RedisHome
 from guards.redis.usage import RedisUsage
 from guards.sqlite import Database
@@ -121,19 +122,27 @@ async def test_what_is_settled_is_forgotten_in_time(database: Database) -> None:
     assert (await store.total("key_1", DAY)).audio_ms == 1001
 
 
-async def test_the_journal_keeps_order_and_outlives_the_process(tmp_path: Path) -> None:
-    database = await Database.open(tmp_path / "surtitle.db")
-    journal = SqliteJournal(database)
+@pytest.mark.parametrize("lasting", [True, False])
+async def test_a_journal_keeps_order_and_each_charge_once(
+    database: Database, lasting: bool
+) -> None:
+    journal: Journal = SqliteJournal(database) if lasting else MemoryJournal()
     charges = [charge(number, key_id=f"key_{9 - number}") for number in range(1, 6)]
     for one in [*charges, charges[0]]:
         await journal.append(one)
-    await database.close()
-    database = await Database.open(tmp_path / "surtitle.db")
-    journal = SqliteJournal(database)
     assert await journal.oldest(3) == charges[:3]
     await journal.discard(one.id for one in charges[:4])
     assert await journal.oldest(3) == charges[4:]
-    await database.close()
+
+
+async def test_the_lasting_journal_outlives_the_process(tmp_path: Path) -> None:
+    first = await Database.open(tmp_path / "surtitle.db")
+    kept = charge(1)
+    await SqliteJournal(first).append(kept)
+    await first.close()
+    second = await Database.open(tmp_path / "surtitle.db")
+    assert await SqliteJournal(second).oldest(9) == [kept]
+    await second.close()
 
 
 amounts = st.builds(Amount, st.integers(0, 100), st.integers(0, 100), st.integers(0, 2))

@@ -144,6 +144,16 @@ async def test_characters_end_a_stream_too(tmp_path: Path) -> None:
         assert caught.value.details == {"quota": "characters"}
 
 
+async def test_who_translates_nothing_is_not_warned_of_characters(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        async with here.metering.request(ANA, LIMITS, Amount(characters=95)):
+            pass
+        meter = StreamMeter(here.metering, ANA, LIMITS)
+        assert await meter.spend(100, 0) == []
+        (warning,) = await meter.spend(5_100, 1)
+        assert warning.details["quota"] == "characters"
+
+
 async def test_two_streams_share_a_quota(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
         one, other = (StreamMeter(here.metering, ANA, LIMITS) for _ in range(2))
