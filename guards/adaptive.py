@@ -54,12 +54,14 @@ class LoadConfig:
     """What is too much, and how soon something is done about it."""
 
     queue_wait: float = 2.0
-    loop_delay: float = 0.1
+    loop_delay: float = 0.25
     cpu: float = 0.98
     gpu_memory: float = 0.97
     calm: float = 0.7
     """Share of what is too much that is clearly less."""
     rise_seconds: float = 5.0
+    full_seconds: float = 60.0
+    """Before something is done about processors or memory that are full while nobody waits."""
     fall_seconds: float = 30.0
 
 
@@ -69,39 +71,31 @@ class LoadPolicy:
     def __init__(self, config: LoadConfig | None = None) -> None:
         self.config = config or LoadConfig()
         self.level = 0
+        self._patience = 0.0
         self._since: float | None = None
         """When it began to be too much, or calm enough, for another level."""
-        self._rising = False
 
     def update(self, load: Load, now: float) -> int:
         """Take a measurement; the level as it is then. ``now`` is in seconds, and never less."""
-        pressure, highest = self._pressure(load)
-        if pressure >= 1 and self.level < highest:
-            self._toward(rising=True, now=now)
-        elif pressure < self.config.calm and self.level > 0:
-            self._toward(rising=False, now=now)
+        config = self.config
+        felt = max(load.queue_wait / config.queue_wait, load.loop_delay / config.loop_delay)
+        full = max(load.cpu / config.cpu, (load.gpu_memory or 0.0) / config.gpu_memory)
+        if felt >= 1 and self.level < len(LEVELS) - 1:
+            self._toward(self.level + 1, config.rise_seconds, now)
+        elif full >= 1 and self.level == 0:
+            # Full processors alone are no reason to turn many away: decoding fills them.
+            self._toward(1, config.full_seconds, now)
+        elif max(felt, full) < config.calm and self.level > 0:
+            self._toward(self.level - 1, config.fall_seconds, now)
         else:
             self._since = None
         return self.level
 
-    def _pressure(self, load: Load) -> tuple[float, int]:
-        """How near to too much, and the level up to which that leads.
-
-        Full processors alone are no reason to turn people away: decoding fills them.
-        """
-        config = self.config
-        felt = max(load.queue_wait / config.queue_wait, load.loop_delay / config.loop_delay)
-        full = load.cpu / config.cpu
-        if load.gpu_memory is not None:
-            full = max(full, load.gpu_memory / config.gpu_memory)
-        return max(felt, full), len(LEVELS) - 1 if felt >= 1 else 1
-
-    def _toward(self, *, rising: bool, now: float) -> None:
-        if self._since is None or self._rising is not rising:
-            self._since, self._rising = now, rising
-        patience = self.config.rise_seconds if rising else self.config.fall_seconds
+    def _toward(self, level: int, patience: float, now: float) -> None:
+        if self._since is None or self._patience != patience:
+            self._since, self._patience = now, patience
         if now - self._since >= patience:
-            self.level += 1 if rising else -1
+            self.level = level
             self._since = now
 
 

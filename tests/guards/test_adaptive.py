@@ -40,9 +40,9 @@ def test_between_too_much_and_calm_it_stays() -> None:
 
 
 @pytest.mark.parametrize("load", [Load(cpu=1.0), Load(gpu_memory=0.99)])
-def test_what_is_full_alone_leads_to_the_first_level_only(load: Load) -> None:
+def test_what_is_full_alone_leads_to_the_first_level_only_and_later(load: Load) -> None:
     policy = LoadPolicy()
-    assert run(policy, load, 0, 100)[-1] == 1
+    assert run(policy, load, 0, 200) == [0] * 60 + [1] * 140
 
 
 def test_a_late_loop_is_load_too() -> None:
