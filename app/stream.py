@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -40,13 +41,13 @@ class SocketTransport:
 
     def __init__(self, socket: Socket, pace: Pace) -> None:
         self._socket = socket
-        self._pace = pace
+        self.pace = pace
         self.throttled = False
         """Whether frames came faster than they are read."""
 
     async def receive(self) -> str | bytes | None:
         """The next frame as it came; ``receive_data`` would lose which of the two kinds it was."""
-        delay = self._pace.delay(time.monotonic())
+        delay = self.pace.delay(time.monotonic())
         if delay:
             self.throttled = True
             await asyncio.sleep(delay)
@@ -72,21 +73,38 @@ class SocketTransport:
 
 
 class Watch:
-    """Everything a session is watched for while it runs (:class:`streaming.driver.Meter`)."""
+    """Everything a session is watched for while it runs (:class:`streaming.driver.Meter`).
 
-    def __init__(self, meter: StreamMeter, transport: SocketTransport, pace: Pace) -> None:
+    ``give_back`` ends what it held; who has been told of the end may begin another at once.
+    """
+
+    def __init__(
+        self,
+        meter: StreamMeter,
+        transport: SocketTransport,
+        give_back: Callable[[], Awaitable[None]],
+    ) -> None:
         self._meter = meter
         self._transport = transport
-        self._pace = pace
+        self._give_back = give_back
         self._told = False
 
     async def spend(self, audio_ms: int, characters: int) -> Sequence[WarningEvent]:
         warnings = await self._meter.spend(audio_ms, characters)
+        pace = self._transport.pace
         if self._transport.throttled and not self._told:
             self._told = True
-            message = f"more than {self._pace.rate:g} messages a second; the rest is read later"
+            message = f"more than {pace.rate:g} messages a second; the rest is read later"
             warnings.append(WarningEvent(code="throttled", message=message))
         return warnings
+
+    async def settle(self, audio_ms: int, characters: int) -> None:
+        try:
+            await self._meter.close(audio_ms, characters)
+        except StoreUnavailable:
+            # Booked is what was reserved, which is more, by no more than one chunk.
+            log.warning("usage not settled", exc_info=True)
+        await self._give_back()
 
 
 @websocket("/v1/stream", guards=[permitted_origin, may_stream, serving, limited(Endpoint.STREAM)])
@@ -103,45 +121,31 @@ async def stream_handler(socket: Socket) -> None:
         tenant=principal.user_id,
         config=_config(services),
     )
-    pace = Pace(limits.messages_per_second)
-    transport = SocketTransport(socket, pace)
+    transport = SocketTransport(socket, Pace(limits.messages_per_second))
     meter = StreamMeter(services.metering, principal, limits)
-    driver = StreamDriver(
-        session,
-        transport,
-        _models(services),
-        _timeouts(services),
-        Watch(meter, transport, pace),
-    )
-    live = LiveSession(
-        id=session.id,
-        principal=principal,
-        end=driver.end,
-        address=address_of(socket),
-        progress=lambda: _progress(session),
-    )
-    async with services.limiter.stream(principal):
+    async with services.limiter.stream(principal) as lease:
+        watch = Watch(meter, transport, partial(services.limiter.leases.give_back, lease))
+        driver = StreamDriver(session, transport, _models(services), _timeouts(services), watch)
+        live = LiveSession(
+            id=session.id,
+            principal=principal,
+            end=driver.end,
+            address=address_of(socket),
+            progress=lambda: _progress(session),
+        )
         with services.sessions.running(live), _at_most(limits, services, session.id):
             await socket.accept(subprotocols=agreed_subprotocol(socket))
             with structlog.contextvars.bound_contextvars(session=session.id):
                 try:
                     await driver.run()
                 finally:
-                    await asyncio.shield(_settle(meter, session))
+                    await asyncio.shield(watch.settle(session.audio_ms, session.characters))
                     log.info(
                         "session ended",
                         audio_seconds=round(session.audio_samples / SAMPLE_RATE, 1),
                         finals=session.finals,
                         complete=session.ended,
                     )
-
-
-async def _settle(meter: StreamMeter, session: StreamSession) -> None:
-    try:
-        await meter.close(session.audio_ms, session.characters)
-    except StoreUnavailable:
-        # Booked is what was reserved, which is more, by no more than one chunk.
-        log.warning("usage not settled", exc_info=True)
 
 
 @contextmanager

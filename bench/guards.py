@@ -239,7 +239,7 @@ async def run(requests: int, sessions: int) -> list[Result]:
             print("no redis-server here: embedded state only")
             return results
         (directory / "redis").mkdir()
-        server = RedisServer(binary, directory / "redis")
+        server = RedisServer(binary, directory / "redis", fsync="everysec")
         server.start()
         try:
             results += await measure(

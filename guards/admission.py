@@ -14,7 +14,7 @@ from litestar.types import Message, Scope
 
 from guards.adaptive import LoadPolicy, shrink
 from guards.errors import RateLimited, StoreUnavailable, TooManyStreams
-from guards.leases import LeaseKeeper
+from guards.leases import Lease, LeaseKeeper
 from guards.principal import Principal
 from guards.ratelimit_headers import headers
 from guards.tiers import Endpoint, Limits, Tiers
@@ -73,17 +73,23 @@ class Limiter:
         await self._windows.clear(key_id)
 
     @asynccontextmanager
-    async def stream(self, principal: Principal) -> AsyncIterator[None]:
-        """One of the streams a key may have at once. Raises ``TooManyStreams``."""
+    async def stream(self, principal: Principal) -> AsyncIterator[Lease]:
+        """One of the streams a key may have at once. Raises ``TooManyStreams``.
+
+        It is given back at the end of the block, or before by the keeper of the leases.
+        """
         limit = self.limits(principal).streams
-        async with self.leases.hold(principal.key_id, limit) as held:
-            if not held:
-                raise TooManyStreams(
-                    f"This key may have {limit} streams at once.",
-                    retry_after=_STREAM_RETRY_SECONDS,
-                    limit=limit,
-                )
-            yield
+        lease = await self.leases.take(principal.key_id, limit)
+        if lease is None:
+            raise TooManyStreams(
+                f"This key may have {limit} streams at once.",
+                retry_after=_STREAM_RETRY_SECONDS,
+                limit=limit,
+            )
+        try:
+            yield lease
+        finally:
+            await self.leases.give_back(lease)
 
 
 def limited(endpoint: Endpoint) -> Guard:

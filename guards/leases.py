@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -108,20 +107,20 @@ class LeaseKeeper:
         self._ttl = ttl
         self._held: set[Lease] = set()
 
-    @asynccontextmanager
-    async def hold(self, subject: str, limit: int) -> AsyncIterator[bool]:
-        """Hold a lease for as long as the block lasts; yields whether there was one to be had."""
+    async def take(self, subject: str, limit: int) -> Lease | None:
+        """Take a lease, and keep it until it is given back; None where there is none to be had."""
         lease = Lease(subject, secrets.token_hex(8))
         if not await self._acquire(lease, limit):
-            yield False
-            return
+            return None
         self._held.add(lease)
-        try:
-            yield True
-        finally:
+        return lease
+
+    async def give_back(self, lease: Lease) -> None:
+        """Idempotent. Done even if the caller is cancelled: a place that is not given back is lost
+        to its owner until it runs out.
+        """
+        if lease in self._held:
             self._held.discard(lease)
-            # Also when the stream's task was cancelled: a place that is not given back is lost
-            # to its owner until it runs out.
             await asyncio.shield(self._release(lease))
 
     async def run(self) -> None:

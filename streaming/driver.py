@@ -66,6 +66,13 @@ class Meter(Protocol):
         """
         ...
 
+    async def settle(self, audio_ms: int, characters: int) -> None:
+        """Take what it comes to in the end, before the client is told of the end.
+
+        May be called more than once; raises nothing.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
@@ -240,6 +247,8 @@ class StreamDriver:
     async def _write(self) -> None:
         try:
             while True:
+                if self._close is not None and self._meter is not None:
+                    await self._meter.settle(self.session.audio_ms, self.session.characters)
                 while (event := self._outbox.take()) is not None:
                     async with asyncio.timeout(self._timeouts.send):
                         await self._transport.send(wire.encode(event))

@@ -18,12 +18,16 @@ class RedisServer:
     """One server with an append-only file, so that what it knew outlives a restart.
 
     A ``cluster`` has all slots on the one node, and refuses what touches several all the same.
+    ``fsync`` is ``always``, so that it may be killed at any time, or ``everysec`` as most have it.
     """
 
-    def __init__(self, binary: str, directory: Path, *, cluster: bool = False) -> None:
+    def __init__(
+        self, binary: str, directory: Path, *, cluster: bool = False, fsync: str = "always"
+    ) -> None:
         self._binary = binary
         self._directory = directory
         self._cluster = cluster
+        self._fsync = fsync
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -40,7 +44,7 @@ class RedisServer:
             "bind": "127.0.0.1",
             "dir": str(self._directory),
             "appendonly": "yes",
-            "appendfsync": "always",
+            "appendfsync": self._fsync,
             "save": "",
         }
         if self._cluster:

@@ -12,7 +12,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
-from app.controllers.documentation import SECURITY, answered, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.logging import current_level, set_level
 from app.services import services_of
 from app.sessions import LiveSession
@@ -260,6 +260,7 @@ router: Final = Router(
     guards=[admin_only, limited(Endpoint.ACCOUNT)],
     tags=["admin"],
     security=SECURITY,
+    response_headers=LIMITED,
     route_handlers=[
         list_sessions,
         end_session,

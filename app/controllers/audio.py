@@ -21,7 +21,7 @@ from litestar.openapi.spec import (
 )
 from msgspec import UNSET, Struct, UnsetType
 
-from app.controllers.documentation import SECURITY, answered_as, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered_as, problems
 from app.sentences import Segment
 from app.services import Services, services_of, serving
 from app.subtitles import render
@@ -148,7 +148,8 @@ _EXAMPLE: Final = {
     # The form's reader has bounds of its own, for the file and for the rest.
     request_max_body_size=None,
     response_headers=[
-        ResponseHeader(name="X-Surtitle-Cache", description="hit or miss", documentation_only=True)
+        *LIMITED,
+        ResponseHeader(name="X-Surtitle-Cache", description="hit or miss", documentation_only=True),
     ],
     responses={
         200: ResponseSpec(

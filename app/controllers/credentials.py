@@ -9,7 +9,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import SECURITY, answered, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import authenticated, may_stream
@@ -50,6 +50,7 @@ class TicketInfo(Struct):
     tags=["keys"],
     operation_id="issueToken",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=answered(TokenInfo, "The token.", {"token": "eyJhbGciOi….…", "expires_in": 900}, 201)
     | problems(400, 401, 403, 429),
 )
@@ -79,6 +80,7 @@ async def issue_token(
     tags=["keys"],
     operation_id="issueTicket",
     security=SECURITY,
+    response_headers=LIMITED,
     responses=answered(TicketInfo, "The ticket.", {"ticket": "tk_…", "expires_in": 60}, 201)
     | problems(401, 403, 429),
 )

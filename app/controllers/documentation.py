@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
+from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
     Example,
@@ -17,6 +18,21 @@ from msgspec import Meta, Struct
 
 SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"header": []}]
 """Either of the two ways to give a key."""
+
+LIMITED: Final = (
+    ResponseHeader(
+        name="RateLimit",
+        description="What is left, by window, and in how many seconds there is more: "
+        '`"minute";r=9;t=43, …`',
+        documentation_only=True,
+    ),
+    ResponseHeader(
+        name="RateLimit-Policy",
+        description='The windows a request counts in: `"minute";q=10;w=60, …`',
+        documentation_only=True,
+    ),
+)
+"""The headers of a response that counts against limits."""
 
 _DESCRIPTIONS: Final = {
     400: "The request is wrong, or asks for what no model here can do.",

@@ -13,7 +13,7 @@ from litestar.params import Body, FromPath
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.audit import audited
-from app.controllers.documentation import SECURITY, answered, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.services import services_of
 from guards.admission import limited
 from guards.auth import admin_only
@@ -226,6 +226,7 @@ router: Final = Router(
     guards=[admin_only, limited(Endpoint.ACCOUNT)],
     tags=["keys"],
     security=SECURITY,
+    response_headers=LIMITED,
     route_handlers=[issue_key, list_keys, show_key, change_key, rotate_key, revoke_key],
 )
 

@@ -11,7 +11,7 @@ from litestar.params import Body
 from msgspec import Meta, Struct
 
 from app.concurrency import map_bounded
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, problems
 from app.services import Services, services_of, serving
 from guards.admission import limited
 from guards.auth import may_translate
@@ -67,6 +67,7 @@ class TranslateResponse(Struct):
     summary="Translate a text, or a list of texts",
     tags=["text"],
     security=SECURITY,
+    response_headers=LIMITED,
     responses=problems(400, 401, 403, 413, 429, 503),
     operation_id="translateText",
 )

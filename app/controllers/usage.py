@@ -13,7 +13,7 @@ from litestar.openapi.spec import Example, Operation
 from litestar.params import FromQuery, QueryParameter
 from msgspec import Meta, Struct
 
-from app.controllers.documentation import SECURITY, answered_as, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered, answered_as, problems
 from app.services import services_of
 from app.usage_report import By, UsageRow, as_csv, seconds, summed
 from guards.admission import limited
@@ -68,6 +68,25 @@ class UsageReport(Struct):
     rows: list[UsageRow]
 
 
+_OWN_EXAMPLE: Final = {
+    "key_id": "key_5f2c8a1b",
+    "user_id": "ana",
+    "tier": "free",
+    "today": {"audio_seconds": 1800.25, "characters": 12_000, "requests": 9},
+    "month": {"audio_seconds": 5400.5, "characters": 48_000, "requests": 31},
+    "days": [
+        {
+            "audio_seconds": 1800.25,
+            "characters": 12_000,
+            "requests": 9,
+            "day": "2026-11-25",
+        }
+    ],
+    "limits": {"requests_per_minute": 10, "streams": 1, "audio_minutes_per_day": 60},
+    "resets_at": "2026-11-26T00:00:00Z",
+}
+
+
 @get(
     "/v1/usage",
     guards=[authenticated, limited(Endpoint.ACCOUNT)],
@@ -77,7 +96,9 @@ class UsageReport(Struct):
     tags=["usage"],
     operation_id="ownUsage",
     security=SECURITY,
-    responses=problems(401, 429, 503),
+    response_headers=LIMITED,
+    responses=answered(OwnUsage, "What was used, and what may be.", _OWN_EXAMPLE)
+    | problems(401, 429, 503),
 )
 async def own_usage(request: Request[Principal, Any, Any]) -> OwnUsage:
     services = services_of(request)
@@ -130,6 +151,7 @@ class _ReportOperation(Operation):
     tags=["usage"],
     operation_id="usageReport",
     security=SECURITY,
+    response_headers=LIMITED,
     responses={
         200: ResponseSpec(
             UsageReport,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -134,19 +133,37 @@ async def test_a_handshake_too_many_is_a_429_with_a_body(tmp_path: Path) -> None
 
 
 async def test_streams_at_once(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, Fakes(tier=Tier.FREE)) as (address, fakes, _),
+        connected(address, fakes.key) as stream,
+    ):
+        await begin(stream)
+        status, body, headers = await refusal(address, fakes.key)
+        assert (status, body["code"], body["limit"]) == (429, "too_many_streams", 1)
+        assert headers["retry-after"] == "5"
+        await stream.send(json.dumps({"type": "stop"}))
+        # Who has been told of the end may begin another.
+        assert json.loads(await stream.recv())["type"] == "done"
+        async with connected(address, fakes.key) as another:
+            await begin(another)
+
+
+async def test_usage_is_booked_exactly_when_the_end_is_told(tmp_path: Path) -> None:
     async with running(tmp_path, Fakes(tier=Tier.FREE)) as (address, fakes, _):
+        audio = s16(speech("alpha bravo"))
         async with connected(address, fakes.key) as stream:
             await begin(stream)
-            status, body, headers = await refusal(address, fakes.key)
-            assert (status, body["code"], body["limit"]) == (429, "too_many_streams", 1)
-            assert headers["retry-after"] == "5"
+            await stream.send(audio)
             await stream.send(json.dumps({"type": "stop"}))
-            await rest(stream)
-        leases = fakes.services.state.leases
-        while await leases.count(fakes.record.key_id):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)  # the handler ends just after its socket
-        async with connected(address, fakes.key) as stream:
-            await begin(stream)
+            while (event := json.loads(await stream.recv()))["type"] != "done":
+                pass
+            amount = await fakes.services.metering.usage.total(
+                fakes.record.key_id, fakes.record.created_at.date()
+            )
+            assert amount.audio_ms == pytest.approx(len(audio) / 32, abs=1)
+            assert event["usage"]["audio_seconds"] == pytest.approx(
+                amount.audio_ms / 1000, abs=0.002
+            )
 
 
 async def test_at_the_quotas_end_what_was_said_gets_its_final(tmp_path: Path) -> None:

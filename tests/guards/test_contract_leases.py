@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import pytest
 
@@ -102,31 +103,67 @@ class _Away:
 async def test_a_keeper_counts_by_itself_while_the_store_is_away() -> None:
     store = _Away()
     keeper = LeaseKeeper(store)
-    async with keeper.hold("key", 2) as first:
-        assert first
-        store.away = True
-        async with keeper.hold("key", 2) as second, keeper.hold("key", 2) as third:
-            assert (second, third) == (True, False)
-            await keeper.beat()
-            store.away = False
-            await keeper.beat()
-            assert await store.count("key") == 2
-        assert await store.count("key") == 1
+    first = await keeper.take("key", 2)
+    store.away = True
+    second = await keeper.take("key", 2)
+    assert first is not None
+    assert second is not None
+    assert await keeper.take("key", 2) is None
+    await keeper.beat()
+    store.away = False
+    await keeper.beat()
+    assert await store.count("key") == 2
+    await keeper.give_back(second)
+    await keeper.give_back(second)
+    assert await store.count("key") == 1
+    await keeper.give_back(first)
     assert await store.count("key") == 0
 
 
-async def test_a_cancelled_stream_gives_its_lease_back() -> None:
-    store = MemoryLeases()
+class _Slow(MemoryLeases):
+    """A store that answers when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.answer = asyncio.Event(), asyncio.Event()
+
+    async def _wait(self) -> None:
+        self.asked.set()
+        await self.answer.wait()
+
+    async def renew(self, leases: Iterable[Lease], ttl: float) -> None:
+        await self._wait()
+        await super().renew(leases, ttl)
+
+    async def release(self, lease: Lease) -> None:
+        await self._wait()
+        await super().release(lease)
+
+
+async def test_a_lease_is_given_back_though_its_stream_is_cancelled() -> None:
+    store = _Slow()
     keeper = LeaseKeeper(store)
-    holding = asyncio.Event()
-
-    async def stream() -> None:
-        async with keeper.hold("key", 1):
-            holding.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(stream())
-    await holding.wait()
+    lease = await keeper.take("key", 1)
+    assert lease is not None
+    task = asyncio.create_task(keeper.give_back(lease))
+    await store.asked.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    store.answer.set()
+    async with asyncio.timeout(5):
+        while await store.count("key"):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+
+
+async def test_a_heartbeat_does_not_bring_back_what_was_given_back_meanwhile() -> None:
+    store = _Slow()
+    keeper = LeaseKeeper(store)
+    lease = await keeper.take("key", 1)
+    assert lease is not None
+    beat = asyncio.create_task(keeper.beat())
+    await store.asked.wait()
+    back = asyncio.create_task(keeper.give_back(lease))
+    await asyncio.sleep(0)
+    store.answer.set()
+    await asyncio.gather(beat, back)
     assert await store.count("key") == 0

@@ -301,6 +301,10 @@ class _Meter:
             raise _Exceeded("no more today")
         return [WarningEvent(code="half", message="")] if before < half <= audio_ms else []
 
+    async def settle(self, audio_ms: int, characters: int) -> None:
+        assert audio_ms >= self.told[-1]
+        assert characters >= 0
+
 
 class _Exceeded(SessionEnded):
     code = "exceeded"
@@ -327,6 +331,25 @@ async def test_the_meter_is_told_in_pieces_and_ends_the_session_with_its_finals(
     assert client.events[-1]["code"] == "exceeded"
     assert client.closed == (4429, "exceeded")
     assert [event["code"] for event in client.of("error")] == ["exceeded"]
+
+
+async def test_the_meter_settles_before_the_end_is_told() -> None:
+    class Settling(_Meter):
+        async def settle(self, audio_ms: int, characters: int) -> None:
+            settled.append((audio_ms, characters, bool(client.of("done"))))
+
+    settled: list[tuple[int, int, bool]] = []
+    setup = Setup(meter=Settling(allowed=10**9))
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", targets=["pt"])
+        client.speak("alpha bravo")
+        client.say(type="stop")
+        await task
+    usage = client.of("done")[0]["usage"]
+    total = (round(usage["audio_seconds"] * 1000), usage["characters"])
+    assert settled[0] == (*total, False)
+    assert {(audio_ms, characters) for audio_ms, characters, _ in settled} == {total}
 
 
 async def test_a_message_over_the_limit_is_not_cut_into_smaller_ones() -> None:
