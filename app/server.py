@@ -119,8 +119,7 @@ def serve(settings: Settings, say: Say = print, build: Build = build_services) -
 
     Raises :class:`ServeError` when the server can't start.
     """
-    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
-    configure(level=settings.log_level, form=settings.log_format, secrets=[admin_key])
+    configure(level=settings.log_level, form=settings.log_format, secrets=settings.secrets)
     check_certificate(settings)
     config = server_config(settings)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

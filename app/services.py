@@ -88,7 +88,7 @@ class Services:
     machine: MachineSampler = field(init=False)
     transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
     translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.keyring = self.state.keyring
@@ -132,12 +132,10 @@ class Services:
                 self._tasks.append(asyncio.create_task(watch, name="watch load"))
 
     def begin_drain(self) -> None:
-        """Start to drain, beside whatever asked for it."""
-        self.draining = True
-        self._tasks.append(asyncio.create_task(self._drain_once(), name="drain"))
-
-    async def _drain_once(self) -> None:
-        await self.drain()
+        """Start to drain, beside whatever asked for it. Idempotent."""
+        if not self.draining:
+            self.draining = True
+            self._tasks.append(asyncio.create_task(self.drain(), name="drain"))
 
     async def drain(self) -> bool:
         """Refuse what is new, let running streams finish; whether all did in time."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -248,6 +249,17 @@ class Settings(BaseSettings):
     def secure(self) -> bool:
         """Whether the server itself speaks TLS."""
         return self.ssl_certfile is not None
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret among these, as it may turn up somewhere: a URL's password, too."""
+        found = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                text = value.get_secret_value()
+                found += [text, unquote(urlsplit(text).password or "")]
+        return list(filter(None, found))
 
     @property
     def database(self) -> Path:

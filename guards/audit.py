@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from streaming.errors import SurtitleError
+from streaming.errors import InternalError, SurtitleError
 
 DONE: Final = "done"
 """The outcome of an action that succeeded; of others it is their error's code."""
@@ -69,6 +69,9 @@ async def recorded(append: Append, entry: AuditEntry) -> AsyncIterator[Action]:
         yield action
     except SurtitleError as error:
         entry = replace(entry, outcome=error.code)
+        raise
+    except BaseException:
+        entry = replace(entry, outcome=InternalError.code)
         raise
     finally:
         await append(replace(entry, target=action.target))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
+
+import msgspec
 
 from guards.audit import AuditEntry
 from guards.sqlite import Database
@@ -27,7 +28,7 @@ class SqliteAuditLog:
                 entry.action,
                 entry.target,
                 entry.outcome,
-                json.dumps(dict(entry.details), ensure_ascii=False, default=str),
+                msgspec.json.encode(entry.details, enc_hook=str, order="sorted").decode(),
                 entry.request_id,
                 entry.address,
             ),
@@ -48,7 +49,7 @@ class SqliteAuditLog:
                 action=row[4],
                 target=row[5],
                 outcome=row[6],
-                details=json.loads(row[7]),
+                details=msgspec.json.decode(row[7]),
                 request_id=row[8],
                 address=row[9],
             )

@@ -25,6 +25,8 @@ _MAX_CHARS: Final = 8192
 _MAX_SUBJECT: Final = 128
 _LEEWAY_SECONDS: Final = 30.0
 _DOTS: Final = 2
+_LATEST: Final = 250_000_000_000
+"""Seconds since the epoch, in the year 9892: what is later can't be written as a date."""
 _REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 
 
@@ -126,7 +128,7 @@ class Tokens:
             tier=self._tier_of(claims),
             # Administration takes a key: whoever runs the issuer does not run this server.
             scopes=scopes & WORK,
-            expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+            expires_at=datetime.fromtimestamp(min(int(claims["exp"]), _LATEST), UTC),
             credential=Credential.TOKEN,
             issuer=issuer.name,
         )
@@ -165,7 +167,7 @@ class Tokens:
             raise InvalidCredential("The token is not valid yet.") from None
         except (jwt.InvalidAudienceError, jwt.MissingRequiredClaimError) as error:
             raise InvalidCredential(f"The token is not for this server: {error}.") from None
-        except (jwt.PyJWTError, ValueError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             raise _invalid() from None
         return claims
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final
 
+import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
@@ -180,7 +181,7 @@ async def change_key(
     ],
 ) -> KeyInfo:
     changes = _changes(data)
-    async with audited(request, "key.change", key_id, **changes):
+    async with audited(request, "key.change", key_id, **msgspec.to_builtins(data)):
         record = await services_of(request).keyring.amend(key_id, changes)
     return KeyInfo(**record.shown)
 

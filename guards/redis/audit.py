@@ -20,7 +20,7 @@ class RedisAuditLog:
         self._append = home.script("append")
 
     async def append(self, entry: AuditEntry) -> None:
-        value = msgspec.json.encode(entry, enc_hook=str)
+        value = msgspec.json.encode(entry, enc_hook=str, order="sorted")
         await self._append([self._entries, self._last], [value])
 
     async def page(self, *, before: int | None, limit: int) -> list[AuditEntry]:

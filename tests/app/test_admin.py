@@ -125,7 +125,13 @@ async def test_what_administrators_do_is_written_down(tmp_path: Path) -> None:
         named = {**admin(), "X-Request-ID": "request-7"}
         key = (await http.post("/auth/api-key", json=body, headers=named)).json()
         address = f"/auth/api-key/{key['key_id']}"
-        await http.patch(address, json={"limits": {"streams": 3}}, headers=admin())
+        changes = {
+            "limits": {"streams": 3},
+            "scopes": ["translate", "stream"],
+            "expires_at": "2099-01-01T00:00:00Z",
+            "tier": "basic",
+        }
+        await http.patch(address, json=changes, headers=admin())
         rotated = (await http.post(f"{address}/rotate", headers=admin())).json()
         await http.delete(address, headers=admin())
         await http.delete("/auth/api-key/key_none", headers=admin())
@@ -145,7 +151,7 @@ async def test_what_administrators_do_is_written_down(tmp_path: Path) -> None:
         assert (created["key_id"], created["user_id"]) == ("key_environment", "admin")
         assert (created["request_id"], created["address"]) == ("request-7", "testclient")
         assert created["details"] == {"user_id": "rui", "tier": "pro", "scopes": []}
-        assert page["entries"][-2]["details"] == {"limits": {"streams": 3}}
+        assert page["entries"][-2]["details"] == changes
         for secret in (key["api_key"], rotated["api_key"]):
             assert secret not in json.dumps(page)
 

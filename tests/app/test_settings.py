@@ -132,6 +132,19 @@ def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "very-secret" not in repr(settings)
 
 
+def test_secrets_are_known_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().secrets == []
+    monkeypatch.setenv("SURTITLE_ADMIN_KEY", "very-secret")
+    monkeypatch.setenv("SURTITLE_PEPPER", "p" * 32)
+    monkeypatch.setenv("REDIS_URL", "redis://user:w%20rd@host/0")
+    assert set(load().secrets) == {
+        "very-secret",
+        "p" * 32,
+        "redis://user:w%20rd@host/0",
+        "w rd",
+    }
+
+
 def test_an_unknown_variable_is_told_with_what_was_meant(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("SURTITLE_MODEL_ASR=x\n")
     lines = unknown_variables({"SURTITLE_PROT": "1", "SURTITLE_KEY": "k", "PATH": "/"})

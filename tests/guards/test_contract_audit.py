@@ -24,7 +24,7 @@ def entry(number: int) -> AuditEntry:
         action="key.create",
         target=f"key_{number}",
         outcome="done",
-        details={"tier": "pro", "name": "São Paulo"},
+        details={"tier": "pro", "name": "São Paulo", "scopes": ["a", "b"], "days": None},
         request_id="r1",
         address="192.0.2.1",
     )

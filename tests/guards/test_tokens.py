@@ -258,12 +258,23 @@ async def test_an_external_issuers_user(keyring: Keyring) -> None:
     assert (risen.tier, risen.scopes) == (Tier.BASIC, frozenset())
 
 
+@pytest.mark.parametrize("exp", ["17955947540", 2**60, 1.5e10])
+async def test_an_end_that_is_far_away(keyring: Keyring, exp: Any) -> None:
+    principal = await make(keyring).authenticate(sign(foreign(exp=exp), rsa_jwk("idp")))
+    assert principal.expires_at is not None
+    assert principal.expires_at.year > 2400
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
         ({"aud": "captions"}, rsa_jwk("idp")),
         ({"sub": "x" * 129}, rsa_jwk("idp")),
         ({"sub": ""}, rsa_jwk("idp")),
+        ({"sub": 7}, rsa_jwk("idp")),
+        ({"exp": float("inf")}, rsa_jwk("idp")),
+        ({"exp": []}, rsa_jwk("idp")),
+        ({"nbf": float("nan")}, rsa_jwk("idp")),
         ({}, rsa_jwk("unknown")),
         # Each issuer's tokens are checked by its own keys.
         ({}, oct_jwk()),
