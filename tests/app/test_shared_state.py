@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from app.cli import main
 from app.settings import SettingsError
 from guards.leases import TTL
 from guards.principal import Tier
@@ -279,6 +281,33 @@ async def test_metering_may_be_closed(tmp_path: Path, server: RedisServer) -> No
         server.stop()
         refused = await http.post("/translate/text", json=TEXT)
         assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+
+
+async def test_the_shell_works_on_redis_too(
+    tmp_path: Path, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shell").mkdir()
+    monkeypatch.chdir(tmp_path / "shell")
+    for name, value in {
+        "REDIS_URL": server.url,
+        "SURTITLE_PEPPER": PEPPER,
+        "SURTITLE_DATA_DIR": str(tmp_path / "shell"),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    async def shell(*arguments: str) -> str:
+        done = await asyncio.to_thread(CliRunner().invoke, main, arguments)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    key = (await shell("keys", "create", "--user", "rui")).strip()
+    async with served(tmp_path / "server", Fakes(), **shared(server)) as (http, _):
+        mine = {"Authorization": f"Bearer {key}"}
+        assert (await http.post("/translate/text", json=TEXT, headers=mine)).status_code == 200
+    assert "rui,,,0.0,6,1" in await shell("usage", "--csv")
+    server.stop()
+    away = await asyncio.to_thread(CliRunner().invoke, main, ["usage"])
+    assert (away.exit_code, away.stderr) == (1, "REDIS_URL: Redis does not answer\n")
 
 
 async def test_servers_with_another_pepper_are_told_so(tmp_path: Path, server: RedisServer) -> None:
