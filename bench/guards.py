@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -257,7 +258,7 @@ def markdown(results: Sequence[Result], found: dict[str, Any]) -> str:
         "stream from its first byte to `ready`, with all guards (key, limits, leases, metering) "
         "and without, turn by turn on the same process. The overhead is that of each pair. "
         f"{found['cpu']}, {found['cores']} cores, which client and server share; "
-        f"Python {found['python']}."
+        f"Python {found['python']}; load average {found['load']}; p95 shows that, too."
     )
     lines = [
         "# What the guards cost",
@@ -285,7 +286,7 @@ def main() -> None:
     options = parser.parse_args()
     configure(level="error", form="json", secrets=[])
     results = asyncio.run(run(options.requests, options.sessions))
-    found = machine()
+    found = machine() | {"load": round(os.getloadavg()[0], 1)}
     document = {"machine": found, "results": [asdict(one) for one in results]}
     (options.out / "guards.json").write_text(json.dumps(document, indent=1) + "\n")
     page = markdown(results, found)
