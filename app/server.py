@@ -33,6 +33,9 @@ WS_MAX_BYTES: Final = 16 * 1024 * 1024
 """What the WebSocket layer takes. More than the application does, so that it is the application
 that says what was wrong; beyond this the connection just ends (1009)."""
 
+_LONG_ENOUGH: Final = 16
+"""Characters of a chosen admin key that nobody guesses at the rate that is allowed."""
+
 _PING_SECONDS: Final = 20.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -255,6 +258,8 @@ def _address(settings: Settings, sock: socket.socket) -> str:
 async def _introduction(services: Services, address: str) -> list[str]:
     """What tells people where the server is, and the first time its admin key."""
     given = services.settings.admin_key
+    if given is not None and len(given.get_secret_value()) < _LONG_ENOUGH:
+        log.warning("SURTITLE_ADMIN_KEY is short enough to be guessed", characters=_LONG_ENOUGH)
     key = await services.keyring.ensure_admin(given.get_secret_value() if given else None)
     if key is not None:
         return [f"Admin key, shown this once: {key}", f"Open {address}#key={key}"]

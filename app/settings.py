@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     )
     admin_key: HeaderSecret | None = Field(
         None,
-        description="An admin key that always works; without one, the first start makes one.",
+        description="An admin key that always works, 16 characters or more; without one, the first "
+        "start makes one.",
     )
     redis_url: RedisUrl | None = Field(
         None,

@@ -158,7 +158,7 @@ _EXAMPLE: Final = {
             description="The transcript.",
             examples=[Example(value=_EXAMPLE)],
         ),
-        **problems(400, 401, 403, 413, 415, 429, 503),
+        **problems(400, 401, 403, 408, 413, 415, 429, 503),
     },
 )
 async def transcribe_audio(request: Request[Principal, Any, Any]) -> Response[Any]:

@@ -39,6 +39,7 @@ _DESCRIPTIONS: Final = {
     401: "No credential, or one that is not valid.",
     403: "The credential does not allow this.",
     404: "There is no such thing.",
+    408: "The upload stood still.",
     409: "This can't be done to it.",
     413: "Too large, or too long.",
     415: "Not a form, or not sound.",

@@ -74,6 +74,26 @@ async def test_a_refusal_reaches_clients_that_send_all_before_they_listen(tmp_pa
             assert response.headers["connection"] == "close"
 
 
+async def test_an_upload_that_stands_still_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.upload._PATIENCE_SECONDS", 0.05)
+    head = (
+        "POST /transcribe/audio HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+        f"Authorization: {admin()['Authorization']}\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+    )
+    async with running(tmp_path) as (address, _, _):
+        host, _, port = address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode() + BEGIN + b"x" * 1000)
+        async with asyncio.timeout(30):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"request_timeout"' in answer
+
+
 async def test_what_is_read_to_its_end_keeps_its_connection(tmp_path: Path) -> None:
     async with (
         running(tmp_path) as (address, _, _),
