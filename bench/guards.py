@@ -126,7 +126,11 @@ async def serving(built: Services, app: Any) -> AsyncIterator[int]:
         await running
 
 
-async def request(port: int, key: str) -> Callable[[], Awaitable[float]]:
+Ask = Callable[[], Awaitable[float]]
+
+
+@contextlib.asynccontextmanager
+async def request(port: int, key: str) -> AsyncIterator[Ask]:
     """Sends one cached translation over a kept connection; the seconds it took."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps(TEXT).encode()
@@ -148,10 +152,15 @@ async def request(port: int, key: str) -> Callable[[], Awaitable[float]]:
         await reader.readexactly(length)
         return time.perf_counter() - before
 
-    return send
+    try:
+        yield send
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
-async def session(port: int, key: str) -> Callable[[], Awaitable[float]]:
+@contextlib.asynccontextmanager
+async def session(port: int, key: str) -> AsyncIterator[Ask]:
     """Opens a stream, from the first byte to ``ready``; the seconds it took."""
     headers = {"Authorization": f"Bearer {key}"}
 
@@ -168,15 +177,15 @@ async def session(port: int, key: str) -> Callable[[], Awaitable[float]]:
                 pass
         return seconds
 
-    return start
+    yield start
 
 
 async def compare(
     state: str,
     what: str,
     pairs: int,
-    guarded: Callable[[], Awaitable[float]],
-    plain: Callable[[], Awaitable[float]],
+    guarded: Ask,
+    plain: Ask,
 ) -> Result:
     """Both, turn by turn, and who is first changing with each pair."""
     with_guards, without = [], []
@@ -219,15 +228,17 @@ async def measure(
             serving(whole.services, app) as guarded_port,
             serving(plain.services, bare(plain.services, record.principal)) as bare_port,
         ):
-            return [
-                await compare(
-                    state, what, pairs, await ask(guarded_port, key), await ask(bare_port, key)
-                )
-                for what, pairs, ask in (
-                    ("request", requests, request),
-                    ("session", sessions, session),
-                )
-            ]
+            results = []
+            for what, pairs, asking in (
+                ("request", requests, request),
+                ("session", sessions, session),
+            ):
+                async with (
+                    asking(guarded_port, key) as guarded,
+                    asking(bare_port, key) as plain_ask,
+                ):
+                    results.append(await compare(state, what, pairs, guarded, plain_ask))
+            return results
 
 
 async def run(requests: int, sessions: int) -> list[Result]:
