@@ -23,9 +23,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from inference.batching import BatchQueue, Ticket, one_per_segment, one_per_session
+from inference.batching import BatchQueue, Ticket, one_per_session
 from streaming import wire
-from streaming.actions import Action, Cancel, Close, Detect, Emit, Recognize, Translate
+from streaming.actions import Action, Close, Detect, Emit, Recognize, Translate
 from streaming.driver import Models
 from streaming.errors import Overloaded, Superseded, SurtitleError
 from streaming.ports import LanguageCatalogue
@@ -87,8 +87,6 @@ class _Pool:
 
     free: int
     queue: BatchQueue[Any]
-    tickets: dict[Ticket[Any], None] = field(default_factory=dict)
-    """Those that wait or run, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,9 +104,14 @@ class _Again:
     job: Any
 
 
+def _one_per_task(job: Any) -> Hashable:
+    """What the recogniser replaces: what is older of the same segment and task."""
+    return job.segment, job.task
+
+
 def _one_per_line(job: Any) -> Hashable:
     """What the translator replaces: an older interim of the same segment and target."""
-    return job.session, job.segment, job.target
+    return (job.segment, job.target) if job.priority is Priority.PARTIAL else None
 
 
 class Simulation:
@@ -133,17 +136,15 @@ class Simulation:
         self._encoder = encoder
         self._session = StreamSession("replay", languages=languages, model="", config=config)
         speech: BatchQueue[Any] = BatchQueue(
-            group=id, supersede_key=one_per_segment, lane=one_per_session
+            group=id, supersede_key=_one_per_task, lane=one_per_session
         )
         text: BatchQueue[Any] = BatchQueue(
-            group=id, supersede_key=_one_per_line, lane=_one_per_line
+            group=id, supersede_key=_one_per_line, lane=_one_per_line, patience=0.0
         )
         self._pools = {
             RecognitionJob: _Pool(workers, speech),
             TranslationJob: _Pool(translators, text),
         }
-        self._unwanted: set[Ticket[Any]] = set()
-        """Cancelled while running: their results go nowhere."""
         self._voice = models.detector.open()
         self._now = 0.0
         self._pending: list[tuple[float, int, Any]] = []
@@ -180,11 +181,7 @@ class Simulation:
                 pool = self._pools[type(ticket.job)]
                 pool.free += 1
                 pool.queue.done(ticket)
-                del pool.tickets[ticket]
-                if ticket in self._unwanted:
-                    self._unwanted.remove(ticket)
-                else:
-                    self._deliver(ticket.job, result)
+                self._deliver(ticket.job, result)
         await self._perform()
 
     def _deliver(self, job: Any, result: Any) -> None:
@@ -218,8 +215,6 @@ class Simulation:
                 self._put(job)
             case Translate(job=translation):
                 self._put(translation)
-            case Cancel(segment=segment, below=below):
-                self._cancel(segment, below)
             case Close():
                 pass
             case _:
@@ -228,7 +223,7 @@ class Simulation:
     def _put(self, job: Any) -> None:
         pool = self._pools[type(job)]
         try:
-            ticket, displaced = pool.queue.put(job, self._now)
+            displaced = pool.queue.put(job, self._now).displaced
         except Overloaded as error:
             # As the driver does: what must not be lost is asked for again.
             if job.priority is Priority.FINAL:
@@ -236,20 +231,8 @@ class Simulation:
             else:
                 self._deliver(job, error)
             return
-        pool.tickets[ticket] = None
-        if displaced is not None:
-            del pool.tickets[displaced]
-            self._deliver(displaced.job, Superseded("a newer request took its place"))
-
-    def _cancel(self, segment: int, below: int) -> None:
-        pool = self._pools[RecognitionJob]
-        for ticket in list(pool.tickets):
-            job = ticket.job
-            if job.segment == segment and job.revision < below and job.task == "transcribe":
-                if pool.queue.cancel(ticket):
-                    del pool.tickets[ticket]
-                else:
-                    self._unwanted.add(ticket)
+        for one in displaced:
+            self._deliver(one.job, Superseded("a newer request took its place"))
 
     async def _work(self, ticket: Ticket[Any]) -> None:
         job = ticket.job

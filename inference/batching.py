@@ -8,16 +8,17 @@ Order of service:
    flood from one of them delays nobody else by more than a round.
 3. Inside a session, first come, first served.
 
-A newer partial takes the place of the queued older one with the same key. A session has at most one
-partial running: its next partial waits, and is replaced meanwhile by newer ones, so a slow machine
-decodes fewer partials rather than old ones.
+A newer job takes the place of queued older ones with the same key, if these have waited for longer
+than ``patience``: a machine that keeps up answers every question, so that what comes of a stream
+does not depend on timing, and one that does not decodes the newest audio rather than the oldest. A
+session has at most one partial running; its next one waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from streaming.errors import Overloaded
 from streaming.types import Priority
@@ -40,6 +41,9 @@ class Schedulable(Protocol):
 
 J = TypeVar("J", bound=Schedulable)
 
+PATIENCE: Final = 0.25
+"""Seconds a job may wait before a newer one of its segment takes its place."""
+
 
 @dataclass(eq=False, slots=True)
 class Ticket(Generic[J]):
@@ -53,7 +57,7 @@ class Ticket(Generic[J]):
     place: int
     group: Hashable
     key: Hashable | None = None
-    """Partials with equal keys replace each other; None: never replaced."""
+    """Jobs with equal keys replace each other; None: never replaced."""
     lane: Hashable | None = None
     """Partials of one lane run one at a time; None for other jobs."""
 
@@ -67,14 +71,14 @@ class Placed(NamedTuple, Generic[J]):
     """What :meth:`BatchQueue.put` did."""
 
     ticket: Ticket[J]
-    displaced: Ticket[J] | None
-    """The ticket that will never run now. It is ``ticket`` itself when the job put is an older
-    revision than the one that waits."""
+    displaced: tuple[Ticket[J], ...]
+    """Tickets that will never run now, oldest first. It is ``ticket`` itself when the job put is
+    an older revision than one that waits."""
 
 
 def one_per_segment(job: Schedulable) -> Hashable | None:
-    """The supersede key of recognition: a newer partial replaces an older one of its segment."""
-    return (job.session, job.segment) if job.priority is Priority.PARTIAL else None
+    """The usual supersede key: whatever is newer of a segment replaces what is older."""
+    return None if job.priority is Priority.OFFLINE else (job.session, job.segment)
 
 
 def one_per_session(job: Schedulable) -> Hashable:
@@ -115,8 +119,8 @@ class BatchQueue(Generic[J]):
     """A bounded queue of jobs, handed out as batches. Not thread-safe: the dispatcher locks.
 
     ``group`` tells which jobs may share a batch (equal values do). ``supersede_key`` tells which
-    partials replace each other (None: never); it is asked for partials only. ``lane`` tells which
-    partials run one at a time (by default those of one session).
+    jobs replace each other (None: never), once the older has waited ``patience`` seconds. ``lane``
+    tells which partials run one at a time (by default those of one session).
 
     ``capacity`` bounds what waits; ``reserved`` of it only finals may use; ``per_session`` bounds
     what one session may have waiting. ``ageing`` is in seconds.
@@ -132,6 +136,7 @@ class BatchQueue(Generic[J]):
         reserved: int | None = None,
         per_session: int | None = None,
         ageing: float = 2.0,
+        patience: float = PATIENCE,
     ) -> None:
         reserved = capacity // 4 if reserved is None else reserved
         if not 0 <= reserved < capacity:
@@ -142,11 +147,12 @@ class BatchQueue(Generic[J]):
         self.reserved = reserved
         self.per_session = per_session
         self.ageing = ageing
+        self.patience = patience
         self._group = group
         self._supersede_key = supersede_key
         self._lane = lane
         self._queued: dict[int, Ticket[J]] = {}  # by place, hence in order of arrival
-        self._by_key: dict[Hashable, Ticket[J]] = {}
+        self._by_key: dict[Hashable, list[Ticket[J]]] = {}
         self._running: set[Ticket[J]] = set()
         self._busy_lanes: set[Hashable] = set()
         self._tenants = _Turns()
@@ -171,13 +177,16 @@ class BatchQueue(Generic[J]):
     def put(self, job: J, now: float) -> Placed[J]:
         """Queue a job. Raises ``Overloaded`` when there is no room for one of its priority.
 
-        A newer partial needs no room: it takes the place, and the age, of the one it replaces.
+        One that replaces another needs no room: it takes its place and its age.
         """
-        partial = job.priority is Priority.PARTIAL
-        key = self._supersede_key(job) if partial else None
-        old = self._by_key.get(key) if key is not None else None
+        key = self._supersede_key(job)
+        rivals = self._by_key.get(key, []) if key is not None else []
+        late = any(job.revision < rival.job.revision for rival in rivals)
+        stale = [] if late else [one for one in rivals if self._may_displace(one, now)]
+        old = stale[0] if stale else None
         if old is None:
-            self._check_room(job)
+            if not late:
+                self._check_room(job)
             self._places += 1
         ticket = Ticket(
             job=job,
@@ -186,20 +195,20 @@ class BatchQueue(Generic[J]):
             place=self._places if old is None else old.place,
             group=self._group(job),
             key=key,
-            lane=self._lane(job) if partial else None,
+            lane=self._lane(job) if job.priority is Priority.PARTIAL else None,
         )
-        if old is not None and job.revision < old.job.revision:
-            return Placed(ticket, displaced=ticket)
-        # Joined before the old one leaves: a session that replaces its only job keeps its turn.
+        if late:
+            return Placed(ticket, displaced=(ticket,))
+        # Joined before the old ones leave: a session that replaces its only job keeps its turn.
         self._tenants.joined(job.tenant)
         self._sessions.joined((job.tenant, job.session))
-        if old is not None:
-            self._forget(old)
+        for one in stale:
+            self._forget(one)
         self._queued[ticket.place] = ticket
         if key is not None:
-            self._by_key[key] = ticket
+            self._by_key.setdefault(key, []).append(ticket)
         self._counts[job.priority] += 1
-        return Placed(ticket, displaced=old)
+        return Placed(ticket, displaced=tuple(stale))
 
     def take(self, now: float, limit: int) -> list[Ticket[J]]:
         """Take up to ``limit`` jobs that may share a batch, the most urgent first.
@@ -246,6 +255,9 @@ class BatchQueue(Generic[J]):
             self._forget(ticket)
         return tickets
 
+    def _may_displace(self, ticket: Ticket[J], now: float) -> bool:
+        return now - ticket.queued_at >= self.patience
+
     def _check_room(self, job: J) -> None:
         final = job.priority is Priority.FINAL
         room = self.capacity if final else self.capacity - self.reserved
@@ -282,5 +294,8 @@ class BatchQueue(Generic[J]):
     def _remove(self, ticket: Ticket[J]) -> None:
         del self._queued[ticket.place]
         self._counts[ticket.job.priority] -= 1
-        if ticket.key is not None and self._by_key.get(ticket.key) is ticket:
-            del self._by_key[ticket.key]
+        if ticket.key is not None:
+            rivals = self._by_key[ticket.key]
+            rivals.remove(ticket)
+            if not rivals:
+                del self._by_key[ticket.key]

@@ -24,6 +24,9 @@ BUCKETS: Final = (*range(500, 2000, 100), 2000, 2250, 2500, FULL)
 """The encoder lengths in use, in frames of 10 ms. Few, so that rows meet in batches; close enough
 that rounding up wastes little."""
 
+WIDER: Final = 1500
+"""Where a final's answer from a shorter context is doubtful, it is asked for again with so much."""
+
 MARGIN: Final[Mapping[Priority, int]] = {
     Priority.FINAL: 300,
     Priority.PARTIAL: 200,
@@ -52,8 +55,14 @@ MOST_TOKENS: Final = 224
 FALLBACK_TEMPERATURES: Final = (0.4, 0.8)
 """Sampling temperatures tried when greedy decoding of the full context still looks wrong."""
 
+_LONGEST_LOOP: Final = 8
+"""Tokens of the longest phrase whose repetition is looked for."""
+
 LIKELY_LANGUAGE: Final = 0.5
 """A language less probable than this is looked for again with full context."""
+
+_SENTENCE_ENDS: Final = tuple(".?!。？！؟।")
+_CLOSING: Final = " \"'”’»)]」』"
 
 NO_SPEECH_PROBABILITY: Final = 0.6
 NO_SPEECH_LOG_PROBABILITY: Final = -1.0
@@ -101,6 +110,14 @@ def bucket_for(samples: int, priority: Priority) -> int:
     return next((bucket for bucket in BUCKETS if bucket >= wanted), FULL)
 
 
+def wider(bucket: int, priority: Priority) -> int:
+    """The encoder length at which a doubtful answer is asked for again.
+
+    Somebody waits for a final, and all 30 s take five times as long as half of them.
+    """
+    return WIDER if bucket < WIDER and priority is Priority.FINAL else FULL
+
+
 def most_tokens(language: str, frames: int) -> int:
     """New tokens that speech of this length can have, generously."""
     rate = DENSE_TOKENS_PER_SECOND if language in DENSE else TOKENS_PER_SECOND
@@ -124,6 +141,11 @@ def is_silence(decoded: Decoded) -> bool:
     )
 
 
+def ends_sentence(text: str) -> bool:
+    """Whether a text reads like a whole sentence, or several."""
+    return text.rstrip(_CLOSING).endswith(_SENTENCE_ENDS) and not text.endswith("...")
+
+
 def suspicion(
     decoded: Decoded, *, samples: int, limits: Limits, language: str = "en"
 ) -> str | None:
@@ -142,14 +164,22 @@ def suspicion(
 
 
 def loops(tokens: Sequence[int]) -> bool:
-    """Whether some trigram of tokens occurs three times: Whisper's typical failure is a loop."""
+    """Whether tokens go round in circles, as Whisper's do when it fails.
+
+    That is: some trigram occurs three times, or two or more tokens come three times on end.
+    """
     seen: dict[tuple[int, ...], int] = {}
     for start in range(len(tokens) - 2):
         trigram = tuple(tokens[start : start + 3])
         seen[trigram] = seen.get(trigram, 0) + 1
         if seen[trigram] > 2:  # noqa: PLR2004 - the rule itself
             return True
-    return False
+    longest = min(len(tokens) // 3, _LONGEST_LOOP)
+    return any(
+        tokens[start : start + 2 * size] == tokens[start + size : start + 3 * size]
+        for size in range(2, longest + 1)
+        for start in range(len(tokens) - 3 * size + 1)
+    )
 
 
 def compression_ratio(text: str) -> float:
@@ -188,11 +218,3 @@ def choose_language(
         needed = 0.8
     chosen = best if probabilities[best] >= needed else hint
     return chosen, probabilities[chosen]
-
-
-def trimmed_length(length: int, *, step: int = 16) -> int:
-    """How many tokens of a prompt to keep: a multiple of ``step`` where there are as many.
-
-    CTranslate2 wants prompts of one length in a batch; with few lengths, rows meet.
-    """
-    return length if length < step else length // step * step

@@ -29,6 +29,8 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _REMEMBERED_WAITS = 512
+_RECENT = 2.0
+"""Seconds for which a wait tells how busy the workers are."""
 
 
 class Backend(Protocol[J_contra, R_co]):
@@ -95,6 +97,8 @@ class Dispatcher(Generic[J, R]):
         self._idle = len(backends)
         self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
+        self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
+        """When the last finals began to run, and how long they had waited."""
         self._threads = [
             threading.Thread(
                 target=self._work, args=(backend,), name=f"{name}-{number}", daemon=True
@@ -128,12 +132,11 @@ class Dispatcher(Generic[J, R]):
                 self._rejected += 1
                 raise
             self._futures[ticket] = future
-            loser = None if displaced is None else self._futures.pop(displaced, None)
-            if displaced is not None:
-                self._superseded += 1
+            losers = [self._futures.pop(loser, None) for loser in displaced]
+            self._superseded += len(displaced)
             self._changed.notify()
-        if loser is not None:
-            deliver([(loser, Superseded("A newer request took its place."))])
+        overtaken = Superseded("A newer request took its place.")
+        deliver([(loser, overtaken) for loser in losers if loser is not None])
         try:
             return await future
         except asyncio.CancelledError:
@@ -156,6 +159,19 @@ class Dispatcher(Generic[J, R]):
         deliver([(future, stopped) for future in stranded if future is not None])
         if started:
             await asyncio.to_thread(self._join)
+
+    @property
+    def wait(self) -> float:
+        """Seconds that finals have waited of late, on average; 0 when there were none.
+
+        They go before everything else, so this is how much more is asked than can be done.
+        """
+        with self._changed:
+            now = self._clock()
+            while self._urgent and now - self._urgent[0][0] > _RECENT:
+                self._urgent.popleft()
+            waits = [wait for _, wait in self._urgent]
+        return sum(waits) / len(waits) if waits else 0.0
 
     @property
     def stats(self) -> DispatcherStats:
@@ -203,7 +219,10 @@ class Dispatcher(Generic[J, R]):
                     self._idle -= 1
                     self._batches += 1
                     self._rows += len(tickets)
-                    self._waits.extend(now - ticket.queued_at for ticket in tickets)
+                    for ticket in tickets:
+                        self._waits.append(now - ticket.queued_at)
+                        if ticket.job.priority is Priority.FINAL:
+                            self._urgent.append((now, now - ticket.queued_at))
                     return tickets
                 self._changed.wait()
         return []

@@ -227,8 +227,10 @@ class FakeRecognizer(_Scripted):
         if job.task == "translate":
             words = tuple(Word(w.text.upper(), w.start, w.end, w.probability) for w in words)
         hint = job.language_hint if job.language_hint in self._languages else None
+        text = "".join(word.text for word in words)
         return Hypothesis(
-            text="".join(word.text for word in words),
+            text=text,
+            ending=float(job.priority is Priority.FINAL and text.endswith((".", "?", "!"))),
             language=job.language or hint or self.detected,
             confidence=0.9 if words else 0.0,
             no_speech_probability=0.0 if words else 1.0,

@@ -40,12 +40,12 @@ class _Work:
     sentences: tuple[Sentence, ...]
 
 
-def _superseded_by_part(work: _Work) -> Hashable:
-    return work.session, work.segment, work.target, work.part
-
-
 def _lane(work: _Work) -> Hashable:
     return work.session, work.segment, work.target, work.part
+
+
+def _superseded_by_part(work: _Work) -> Hashable:
+    return _lane(work) if work.priority is Priority.PARTIAL else None
 
 
 def _any_batch(_work: _Work) -> Hashable:
@@ -145,6 +145,7 @@ class TextTranslator:
                     supersede_key=_superseded_by_part,
                     lane=_lane,
                     capacity=capacity,
+                    patience=0.0,
                 ),
                 max_batch=engine.max_batch,
                 failure=TranslationFailed,

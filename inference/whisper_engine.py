@@ -7,6 +7,7 @@ loudest frame), padding by the row's own length, its own prompt, language, task 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -27,14 +28,25 @@ from inference.decoding import (
     Limits,
     better,
     choose_language,
+    ends_sentence,
     frames_of,
     is_silence,
     suspicion,
     token_cap,
+    wider,
 )
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed, SurtitleError
-from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob, Task, Word
+from streaming.types import (
+    SAMPLE_RATE,
+    Audio,
+    Hypothesis,
+    Priority,
+    RecognitionJob,
+    Task,
+    Timing,
+    Word,
+)
 
 Mel = NDArray[np.float32]
 """Log-mel spectrogram, shape ``(mels, frames)``."""
@@ -50,6 +62,10 @@ class Row:
     job: RecognitionJob
     bucket: int
     prompt: tuple[int, ...] = ()
+    beam: int = 1
+    """Hypotheses followed side by side; 1 is greedy."""
+    asked: float = 0.0
+    """When, on the monotonic clock."""
 
     @property
     def session(self) -> str:
@@ -77,8 +93,8 @@ class Row:
         return self.job.priority is not Priority.PARTIAL
 
     @property
-    def group(self) -> tuple[int, bool, int, bool]:
-        return self.bucket, self.final, len(self.prompt), self.job.words
+    def group(self) -> tuple[int, bool, int, bool, int]:
+        return self.bucket, self.final, len(self.prompt), self.job.words, self.beam
 
 
 @dataclass(slots=True, eq=False)
@@ -94,8 +110,12 @@ class _Work:
     redone: bool = False
     encoded: tuple[Any, int] | None = None
     """Encoder output that led to ``decoded``, and the row's index in it."""
-    full: tuple[Any, int] | None = None
-    """Encoder output of the full context, if there is one."""
+    widest: tuple[Any, int] | None = None
+    """Likewise of the longest context there is."""
+    encode_seconds: float = 0.0
+    ending: float = 0.0
+    """See :class:`~streaming.types.Hypothesis`."""
+    words: tuple[Word, ...] | None = None
 
     @property
     def samples(self) -> int:
@@ -106,6 +126,11 @@ class _Work:
         if self.decoded is None:
             raise RuntimeError("not decoded yet")
         return self.decoded
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is a caption's final, whose speaker has perhaps only paused."""
+        return self.row.priority is Priority.FINAL and self.row.job.task == "transcribe"
 
     @property
     def unsure_of_language(self) -> bool:
@@ -129,37 +154,40 @@ class _Work:
 class WhisperEngine:
     """A loaded model. ``run`` is blocking and may be called from several threads at once."""
 
-    def __init__(
-        self, model: ctranslate2.models.Whisper, tokens: WhisperTokens, *, beam_size: int
-    ) -> None:
+    def __init__(self, model: ctranslate2.models.Whisper, tokens: WhisperTokens) -> None:
         self._model = model
         self._tokens = tokens
-        self._beam_size = beam_size
         self._extract: Callable[..., Mel] = FeatureExtractor(feature_size=model.n_mels)
 
     def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         """Recognise rows of one group, in order."""
+        began = time.monotonic()
         works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
-        if not rows[0].final:
+        final = rows[0].final
+        if final:
+            self._redo(works)
+        self._align([work for work in works if work.row.job.words or work.awaited])
+        encoded = works[0].encode_seconds
+        decoded = time.monotonic() - began - encoded
+        answers: list[Hypothesis | SurtitleError] = []
+        for work in works:
             # The next partial is on its way: better none than a wrong one, or a slow one.
-            return [self._believed(work) for work in works]
-        self._redo(works)
-        words = self._align([work for work in works if work.row.job.words])
-        return [self._hypothesis(work, words.get(id(work))) for work in works]
-
-    def _believed(self, work: _Work) -> Hypothesis | SurtitleError:
-        doubt = work.doubt(FULL_LIMITS)
-        if doubt is not None:
-            return RecognitionFailed(f"this partial is not to be believed: {doubt}")
-        return self._hypothesis(work, None)
+            doubt = None if final else work.doubt(FULL_LIMITS)
+            if doubt is None:
+                timing = Timing(began - work.row.asked, encoded, decoded)
+                answers.append(self._hypothesis(work, timing))
+            else:
+                error = f"this partial is not to be believed: {doubt}"
+                answers.append(RecognitionFailed(error))
+        return answers
 
     def warm(self, bucket: int) -> None:
         """Run one decode of an encoder length, so that its kernels and buffers are ready."""
         noise = np.random.default_rng(0).normal(0.0, 1e-3, SAMPLE_RATE).astype(np.float32)
         encoded = self._encode([self.mel(noise, bucket)])
         prompt = self._tokens.full_prompt((), "en", "transcribe")
-        self._model.generate(encoded, [prompt], beam_size=self._beam_size, max_length=16)
+        self._model.generate(encoded, [prompt], beam_size=1, max_length=16)
 
     def mel(self, audio: Audio, frames: int) -> Mel:
         """The log-mel spectrogram of audio followed by silence, ``frames`` long."""
@@ -172,16 +200,16 @@ class WhisperEngine:
         return self._model.encode(ctranslate2.StorageView.from_array(batch))
 
     def _decode(self, works: Sequence[_Work], frames: int) -> None:
-        """Decode greedily (finals: with the beam) from ``frames`` of context."""
+        """Decode from ``frames`` of context."""
+        began = time.monotonic()
         encoded = self._encode([_lengthened(work.mel, frames) for work in works])
+        for work in works:
+            work.encode_seconds += time.monotonic() - began
         self._choose_languages(works, encoded)
-        beam = self._beam_size if works[0].row.final else 1
-        answers = self._generate(works, encoded, beam_size=beam)
+        answers = self._generate(works, encoded, beam_size=works[0].row.beam)
         for index, (work, answer) in enumerate(zip(works, answers, strict=True)):
             work.decoded = answer
-            work.encoded = (encoded, index)
-            if frames == FULL:
-                work.full = work.encoded
+            work.encoded = work.widest = (encoded, index)
 
     def _choose_languages(self, works: Sequence[_Work], encoded: Any) -> None:
         unknown = [work.row.job.language is None and not work.language_known for work in works]
@@ -251,9 +279,9 @@ class WhisperEngine:
         )
 
     def _redo(self, works: Sequence[_Work]) -> None:
-        """Decode suspicious rows again with all 30 s of context, and then by sampling.
+        """Decode suspicious rows again with more context, and then by sampling.
 
-        Languages, too, are told apart better with full context.
+        Languages, too, are told apart better with more context.
         """
         unsure = {id(work) for work in works if work.unsure_of_language}
         doubted = [work for work in works if id(work) in unsure or work.doubt(SHORT_LIMITS)]
@@ -262,7 +290,7 @@ class WhisperEngine:
             first = [(work.answer, work.encoded) for work in short]
             for work in short:
                 work.language_known = id(work) not in unsure
-            self._decode(short, FULL)
+            self._decode(short, wider(short[0].row.bucket, short[0].row.priority))
             for work, (answer, encoded) in zip(short, first, strict=True):
                 work.redone = True
                 if id(work) not in unsure:  # else the first was perhaps in another language
@@ -275,23 +303,25 @@ class WhisperEngine:
 
     def _fall_back(self, work: _Work) -> None:
         """Sample at rising temperatures, without the prompt, which may be what misleads."""
-        if work.full is None:
-            work.full = self._encode([_lengthened(work.mel, FULL)]), 0
-        encoded = _rows_of([work.full])
+        if work.widest is None:
+            raise RuntimeError("not decoded yet")
+        encoded = _rows_of([work.widest])
         for temperature in FALLBACK_TEMPERATURES:
             (sampled,) = self._generate([work], encoded, temperature=temperature, prompted=False)
             work.consider(sampled, (encoded, 0))
             if not work.doubt(FULL_LIMITS):
                 return
 
-    def _align(self, works: Sequence[_Work]) -> dict[int, tuple[Word, ...]]:
-        """Words of each row, by the row's identity. One call for rows that can share one."""
+    def _align(self, works: Sequence[_Work]) -> None:
+        """Find the words' times, and how sure the ends of sentences are.
+
+        One call for rows that can share one.
+        """
         shared: dict[tuple[int, str, Task], list[_Work]] = {}
         for work in works:
             if work.answer.tokens and work.encoded is not None:
                 key = id(work.encoded[0]), work.language, work.row.job.task
                 shared.setdefault(key, []).append(work)
-        words: dict[int, tuple[Word, ...]] = {}
         for (_, language, task), group in shared.items():
             alignments = self._model.align(
                 _rows_of([work.encoded for work in group if work.encoded is not None]),
@@ -300,19 +330,21 @@ class WhisperEngine:
                 [frames_of(work.samples) for work in group],
             )
             for work, alignment in zip(group, alignments, strict=True):
-                words[id(work)] = self._tokens.words(
-                    work.answer.tokens,
-                    alignment,
-                    language=language,
-                    task=task,
-                    samples=work.samples,
-                )
-        return words
+                if ends_sentence(work.answer.text):
+                    work.ending = float(alignment.text_token_probs[-1])
+                if work.row.job.words:
+                    work.words = self._tokens.words(
+                        work.answer.tokens,
+                        alignment,
+                        language=language,
+                        task=task,
+                        samples=work.samples,
+                    )
 
-    def _hypothesis(self, work: _Work, words: tuple[Word, ...] | None) -> Hypothesis:
-        answer = work.answer
+    def _hypothesis(self, work: _Work, timing: Timing) -> Hypothesis:
+        answer, words, ending = work.answer, work.words, work.ending
         if is_silence(answer):
-            answer, words = replace(answer, text="", tokens=()), ()
+            answer, words, ending = replace(answer, text="", tokens=()), (), 0.0
         return Hypothesis(
             text=answer.text.strip(),
             language=work.language,
@@ -320,6 +352,8 @@ class WhisperEngine:
             confidence=min(1.0, math.exp(answer.log_probability)) if answer.tokens else 0.0,
             no_speech_probability=answer.no_speech_probability,
             words=(words or ()) if work.row.job.words else None,
+            ending=ending,
+            timing=timing,
             redone=work.redone,
         )
 

@@ -12,14 +12,13 @@ import tokenizers
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
 
-from inference.decoding import trimmed_length
 from streaming.types import SAMPLE_RATE, Task, Word
 
-PROMPT_TOKENS: Final = 112
-"""Most tokens of vocabulary and previous text together: half of what Whisper allows. Prefilling
-them takes as long as decoding a few words."""
-
 VOCABULARY_TOKENS: Final = 64
+CONTEXT_TOKENS: Final = 48
+"""Most tokens of previous text: a sentence or two. More takes longer than it helps."""
+
+_PROMPT_STEP: Final = 16
 _PROMPT_CHARACTERS: Final = 1000  # bounds what is tokenised, whatever a client sends
 _PREPENDED: Final = "\"'“¿([{-"
 _APPENDED: Final = "\"'.。,，!！?？:：”)]}、"
@@ -40,6 +39,8 @@ class WhisperTokens:
         self.languages = self._languages() if multilingual else frozenset({"en"})
         self.suppressed = self._suppressed()
         self._for = lru_cache(maxsize=256)(self._make)
+        # The partials of an utterance all have the same.
+        self.prompt = lru_cache(maxsize=1024)(self._prompt)
 
     def start(self, language: str, task: Task) -> list[int]:
         """The start sequence: start of transcript and, if multilingual, language and task."""
@@ -50,17 +51,16 @@ class WhisperTokens:
         before = [self._plain.sot_prev, *prompt] if prompt else []
         return [*before, *self.start(language, task), self._plain.no_timestamps]
 
-    def prompt(self, vocabulary: Sequence[str], previous: str) -> tuple[int, ...]:
+    def _prompt(self, vocabulary: tuple[str, ...], previous: str) -> tuple[int, ...]:
         """Previous-text tokens that favour some words and continue some text.
 
-        The oldest text is left out to come to one of a few lengths.
+        Of the text the newest is kept, so much that there are few lengths: a batch has one.
         """
         favoured = self._encode(", ".join(vocabulary)[:_PROMPT_CHARACTERS])[:VOCABULARY_TOKENS]
-        context = self._encode(previous[-_PROMPT_CHARACTERS:])
-        room = min(len(context), PROMPT_TOKENS - len(favoured))
-        total = trimmed_length(len(favoured) + room)
+        context = self._encode(previous[-_PROMPT_CHARACTERS:])[-CONTEXT_TOKENS:]
+        total = (len(favoured) + len(context)) // _PROMPT_STEP * _PROMPT_STEP
         kept = max(0, total - len(favoured))
-        return (*favoured[:total], *(context[-kept:] if kept else ()))
+        return (*favoured, *(context[-kept:] if kept else ()))
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of tokens, as decoded: with its leading space."""

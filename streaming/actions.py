@@ -35,14 +35,6 @@ class Recognize:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cancel:
-    """Recognition of a segment's revisions below this one is no longer wanted."""
-
-    segment: int
-    below: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Translate:
     """Translate; answer with ``receive_translation`` or ``receive_translation_failure``."""
 
@@ -64,4 +56,4 @@ class Close:
     reason: str
 
 
-Action = Decode | Detect | Recognize | Cancel | Translate | Emit | Close
+Action = Decode | Detect | Recognize | Translate | Emit | Close

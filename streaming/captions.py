@@ -7,21 +7,41 @@ Finals come out in the order in which they were spoken, one for each utterance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from streaming import wire
-from streaming.actions import Action, Cancel, Emit, Recognize
+from streaming.actions import Action, Emit, Recognize
+from streaming.context import Context
 from streaming.errors import Overloaded, SurtitleError
 from streaming.segmenter import Closed, Opened, Paused, Resumed, SegmenterEvent, Utterance
-from streaming.stabilizer import Stabilizer
+from streaming.segments import Answer, Segment
 from streaming.translations import Translations
 from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, seconds
 
 _ATTEMPTS: Final = 2
-_MIN_LANGUAGE_PROBABILITY: Final = 0.5
+_UNANSWERED: Final = 2
+"""Partials of an utterance that may be asked for and not answered before listening stops. With
+more, the text shown would lag further and further behind."""
 _MAX_STRETCH: Final = 16
-_SENTENCE_ENDS: Final = tuple(".?!。？！؟।")
+PARTIAL_MS: Final = 384
+_FULL_PACE: Final = 6 * SAMPLE_RATE
+"""Samples of an utterance up to which it is recognised again as often as asked for."""
+
+SHORTEST_ENDPOINT_MS: Final = 448
+"""Silence that ends an utterance which surely ends a sentence."""
+_UNSURE_ENDING: Final = 0.75
+_SURE_ENDING: Final = 0.9
+"""Below the first a pause is taken to be inside a sentence, from the second on to be its end. Of
+base's full stops at the ends of recordings half are above 0.9, of those at pauses inside
+sentences one in twenty."""
+
+
+def endpoint_ms(ending: float, most: int) -> int:
+    """Silence after which an utterance is over whose text ends a sentence so surely (0…1)."""
+    least = min(SHORTEST_ENDPOINT_MS, most)
+    doubt = (_SURE_ENDING - ending) / (_SURE_ENDING - _UNSURE_ENDING)
+    return round(least + (most - least) * min(1.0, max(0.0, doubt)))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,39 +53,8 @@ class CaptionOptions:
     vocabulary: tuple[str, ...] = ()
     interim: bool = True
     words: bool = False
-    partial_ms: int = 640
-    """New audio after which an open utterance is recognised again."""
-
-
-@dataclass(slots=True)
-class _Segment:
-    """An utterance on its way from the first partial to its final."""
-
-    utterance: Utterance
-    stabilizer: Stabilizer = field(default_factory=Stabilizer)
-    language: str = ""
-    revision: int = 0
-    """The newest asked for."""
-    answered: int = 0
-    """The newest answered, well or not."""
-    asked_end: int = 0
-    asked_speech_end: int = 0
-    """Where the audio, and the speech in it, ended in the newest asked for."""
-    newest: tuple[int, Hypothesis] | None = None
-    """The newest result and its revision."""
-    shown: bool = False
-    pause_end: int | None = None
-    """Where the audio ends if the pause under way is the end."""
-    speculative: int | None = None
-    """The revision that will be the final unless speech goes on."""
-    end: int | None = None
-    """Where the audio ends, once it does."""
-    final: int | None = None
-    """The revision that is the last word."""
-    attempts: int = 1
-    result: Hypothesis | None = None
-    """The last word."""
-    markers: list[str | int | None] = field(default_factory=list)
+    partial_ms: int = PARTIAL_MS
+    """See :class:`~streaming.session.SessionConfig`."""
 
 
 class Captions:
@@ -81,9 +70,8 @@ class Captions:
         self._tenant = tenant
         self._translations = translations
         self._actions = actions
-        self._segments: dict[int, _Segment] = {}
-        self._language: str | None = None
-        """The language last spoken for sure."""
+        self._segments: dict[int, Segment] = {}
+        self._context = Context()
         self._stretch = 1
         """By how much partials are rarer than asked for, because the server can't keep up."""
         self._cut = False
@@ -109,14 +97,13 @@ class Captions:
         """Follow the segmenter."""
         match event:
             case Opened(utterance=utterance):
-                self._segments[utterance.segment] = _Segment(utterance)
+                self._segments[utterance.segment] = Segment(utterance)
                 if not self._cut:
                     self._emit(wire.SpeechStartedEvent(at=seconds(utterance.onset)))
             case Paused(utterance=utterance, end=end):
                 self._segments[utterance.segment].pause_end = end
             case Resumed(utterance=utterance):
-                segment = self._segments[utterance.segment]
-                segment.pause_end = segment.speculative = None
+                self._segments[utterance.segment].speech_goes_on()
             case Closed(utterance=utterance, end=end, cut=cut):
                 self._cut = cut
                 if not cut:
@@ -126,40 +113,35 @@ class Captions:
     def on_progress(self, utterance: Utterance) -> bool:
         """Have the open utterance recognised again, if it is time.
 
-        False: it is time, but the answer before is still to come, and must come first: so what is
-        shown and made stable depends on the audio and not on how fast it came.
+        False: it is time, but too many answers are still to come.
         """
         segment = self._segments[utterance.segment]
         if segment.pause_end is not None:
-            due = segment.speculative is None and segment.asked_end != segment.pause_end
-        else:
-            due = self._partial_due(segment)
-        if not due:
-            return True
-        if segment.answered < segment.revision:
-            return False
-        if segment.pause_end is None:
+            if segment.speculative is None and segment.asked_end != segment.pause_end:
+                segment.speculative = self._ask(segment, Priority.FINAL, segment.pause_end)
+        elif self._partial_due(segment):
+            if segment.unanswered >= _UNANSWERED:
+                return False
             self._ask(segment, Priority.PARTIAL, None)
-        else:
-            segment.speculative = self._ask(segment, Priority.FINAL, segment.pause_end)
         return True
 
-    def _partial_due(self, segment: _Segment) -> bool:
+    def _partial_due(self, segment: Segment) -> bool:
         utterance = segment.utterance
-        heard = utterance.end - (segment.asked_end or utterance.start)
-        more_speech = utterance.speech_end > segment.asked_speech_end
-        interval = self.options.partial_ms * self._stretch
-        return self.options.interim and more_speech and heard * 1000 >= interval * SAMPLE_RATE
+        if not self.options.interim or utterance.speech_end <= segment.asked_speech_end:
+            return False
+        new = utterance.end - (segment.asked_end or utterance.start)
+        # The longer an utterance, the longer a decode of it takes, and the less news is in one.
+        length = max(1.0, (utterance.end - utterance.start) / _FULL_PACE)
+        return new * 1000 >= self.options.partial_ms * self._stretch * length * SAMPLE_RATE
 
-    def ends_sentence(self, utterance: Utterance) -> bool | None:
-        """Whether a paused utterance reads like a whole sentence. None: not known yet."""
+    def endpoint_ms(self, utterance: Utterance, most: int) -> int | None:
+        """Silence that ends a paused utterance, at most ``most``. None: not known yet."""
         segment = self._segments[utterance.segment]
         if segment.speculative is None:
-            return False
-        if segment.newest is None or segment.newest[0] < segment.speculative:
+            return most
+        if segment.speculated is None:
             return None
-        text = segment.newest[1].text
-        return text.endswith(_SENTENCE_ENDS) and not text.endswith("...")
+        return endpoint_ms(segment.speculated.ending, most)
 
     def mark(self, marker: str | int | None) -> None:
         """Echo a marker after the finals of everything said before it."""
@@ -170,36 +152,38 @@ class Captions:
 
     # ------------------------------------------------------------ from the recogniser
 
-    def receive(self, job: RecognitionJob, hypothesis: Hypothesis) -> None:
-        segment = self._answered(job)
-        if segment is None:
+    def receive(self, job: RecognitionJob, answer: Answer) -> None:
+        """Take what was recognised for a job, or why it was not."""
+        segment = self._segments.get(job.segment)
+        if segment is None or segment.result is not None:
             return
-        if segment.final is not None:
-            if job.revision == segment.final:
-                segment.result = hypothesis
-                self._emit_finals()
-            return
-        if segment.newest is not None and job.revision <= segment.newest[0]:
+        if isinstance(answer, SurtitleError) and job.revision == segment.speculative:
+            segment.speculative = None
+        for ready, result in segment.take(job, answer):
+            if isinstance(result, SurtitleError):
+                self._go_without(segment, ready, result)
+            else:
+                self._apply(segment, ready, result)
+
+    # ------------------------------------------------------------ inside
+
+    def _apply(self, segment: Segment, job: RecognitionJob, heard: Hypothesis) -> None:
+        segment.newest = (job.revision, heard)
+        if job.revision == segment.final:
+            segment.result = heard
+            self._emit_finals()
             return
         if job.priority is Priority.PARTIAL:
             self._stretch = max(1, self._stretch // 2)
-        segment.newest = (job.revision, hypothesis)
-        segment.language = hypothesis.language
+        segment.language = heard.language
         paused = job.priority is Priority.FINAL
-        if segment.stabilizer.update(hypothesis.text, whole=paused) and self.options.interim:
+        if segment.stabilizer.update(heard.text, whole=paused) and self.options.interim:
             self._emit_partial(segment, job)
 
-    def receive_failure(self, job: RecognitionJob, error: SurtitleError) -> None:
-        """Take a failure. A partial's is made good by what follows it."""
-        segment = self._answered(job)
-        if segment is None:
-            return
-        if segment.final is None:
-            if isinstance(error, Overloaded):
-                self._stretch = min(_MAX_STRETCH, 2 * self._stretch)
-            if job.revision == segment.speculative:
-                segment.speculative = None
-            return
+    def _go_without(self, segment: Segment, job: RecognitionJob, error: SurtitleError) -> None:
+        """Make do without an answer. A partial's lack is made good by what follows it."""
+        if isinstance(error, Overloaded) and job.priority is Priority.PARTIAL:
+            self._stretch = min(_MAX_STRETCH, 2 * self._stretch)
         if job.revision != segment.final:
             return
         if error.retryable and segment.attempts < _ATTEMPTS:
@@ -208,58 +192,48 @@ class Captions:
             return
         self._emit(wire.ErrorEvent.of(error, fatal=False, segment=job.segment))
         # What was last heard is the best there is.
-        heard = segment.newest[1].text if segment.newest else ""
-        language = segment.language or self.options.language or self._language or ""
-        segment.result = Hypothesis(text=heard, language=language, confidence=0.0)
+        text = segment.newest[1].text if segment.newest else ""
+        language = segment.language or self.options.language or self._context.language or ""
+        segment.result = Hypothesis(text=text, language=language, confidence=0.0)
         self._emit_finals()
-
-    # ------------------------------------------------------------ inside
-
-    def _answered(self, job: RecognitionJob) -> _Segment | None:
-        """Note that a job was answered; its segment, if the answer is of use."""
-        segment = self._segments.get(job.segment)
-        if segment is None or segment.result is not None:
-            return None
-        segment.answered = max(segment.answered, job.revision)
-        return segment
 
     def _emit(self, event: wire.Event) -> None:
         self._actions.append(Emit(event))
 
-    def _ask(self, segment: _Segment, priority: Priority, end: int | None) -> int:
+    def _ask(self, segment: Segment, priority: Priority, end: int | None) -> int:
         """Have a segment's audio recognised up to a sample, or all of it; return the revision."""
         utterance, options = segment.utterance, self.options
         audio = utterance.audio(end)
-        segment.revision += 1
+        segment.asked += 1
         segment.asked_end = utterance.start + audio.size
         segment.asked_speech_end = utterance.speech_end
         job = RecognitionJob(
             session=self._session,
             segment=utterance.segment,
-            revision=segment.revision,
+            revision=segment.asked,
             audio=audio,
             priority=priority,
             language=options.language,
-            language_hint=self._language if options.language is None else None,
+            language_hint=self._context.language if options.language is None else None,
+            prompt=self._context.before(utterance.start),
             vocabulary=options.vocabulary,
             words=options.words and priority is Priority.FINAL,
             tenant=self._tenant,
         )
         self._actions.append(Recognize(job))
-        return segment.revision
+        return segment.asked
 
-    def _close(self, segment: _Segment, end: int) -> None:
+    def _close(self, segment: Segment, end: int) -> None:
         segment.end = end
         if segment.speculative is None:
             segment.final = self._ask(segment, Priority.FINAL, end)
         else:
             segment.final = segment.speculative
-            if segment.newest is not None and segment.newest[0] == segment.final:
-                segment.result = segment.newest[1]
-        self._actions.append(Cancel(segment.utterance.segment, segment.final))
+            if segment.final <= segment.applied:
+                segment.result = segment.speculated
         self._emit_finals()
 
-    def _emit_partial(self, segment: _Segment, job: RecognitionJob) -> None:
+    def _emit_partial(self, segment: Segment, job: RecognitionJob) -> None:
         utterance, caption = segment.utterance, segment.stabilizer
         segment.shown = True
         event = wire.PartialEvent(
@@ -285,7 +259,7 @@ class Captions:
             for marker in segment.markers:
                 self._emit(wire.MarkerEvent(marker=marker))
 
-    def _emit_final(self, segment: _Segment, hypothesis: Hypothesis) -> None:
+    def _emit_final(self, segment: Segment, hypothesis: Hypothesis) -> None:
         utterance = segment.utterance
         text = segment.stabilizer.finish(hypothesis.text)
         following = self._segments.get(utterance.segment + 1)
@@ -295,8 +269,8 @@ class Captions:
         if not text and not segment.shown:
             # Noise that sounded like speech: nothing was shown, so nothing is to be finished.
             return
-        if hypothesis.text and hypothesis.language_probability >= _MIN_LANGUAGE_PROBABILITY:
-            self._language = hypothesis.language
+        if hypothesis.text:
+            self._context.take(hypothesis, text, utterance.speech_end)
         event = wire.FinalEvent(
             segment=utterance.segment,
             start=seconds(utterance.onset),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from streaming import wire
-from streaming.actions import Action, Cancel, Close, Decode, Detect, Emit, Recognize, Translate
+from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Translate
 from streaming.errors import (
     IdleTimeout,
     InternalError,
@@ -290,10 +290,6 @@ class StreamDriver:
             case Translate(job=translation):
                 key = (translation.segment, translation.revision, "to", translation.target)
                 self._start(key, self._translate(translation))
-            case Cancel(segment=segment, below=below):
-                for key, task in self._jobs.items():
-                    if key[0] == segment and key[1] < below and key[2] == "transcribe":
-                        task.cancel()
             case Close():
                 self._close = action
                 self._outgoing.set()

@@ -49,17 +49,16 @@ class _Piece:
         return self.complete and lost and self.attempts >= _ATTEMPTS
 
     def becomes(self, sentence: SourceSentence) -> bool:
-        """Whether this, perhaps with more of it heard, is the sentence."""
-        before, now = self.sentence, sentence
-        grown = not self.complete and now.text.startswith(before.text)
-        return now.language == before.language and (grown or now.text == before.text)
+        """Whether this, as it is heard now, is the sentence."""
+        same = self.sentence.text == sentence.text
+        return self.sentence.language == sentence.language and (same or not self.complete)
 
 
 class Line:
     """One segment in one target. Its caption is ``stable + unstable``; ``stable`` only grows.
 
-    Complete sentences are translated once each, side by side. The open one is translated again
-    when more of it was heard, once ``wait`` words of it are there, one call at a time.
+    Complete sentences are translated once each, side by side. Open ones are translated again when
+    more of them was heard, once ``wait`` words are there, one call at a time.
     """
 
     def __init__(self, target: str, *, wait: int, steadier: Callable[[], Steadier]) -> None:

@@ -61,7 +61,7 @@ class Recognizer(Protocol):
     async def recognize(self, job: RecognitionJob) -> Hypothesis:
         """Recognise one job's audio (at most 30 s).
 
-        Raises ``Superseded`` when a newer partial of the same segment took its place,
+        Raises ``Superseded`` when a newer job of the same segment and task took its place,
         ``RecognitionFailed``, ``Overloaded`` or ``ModelUnavailable``.
         """
         ...

@@ -9,6 +9,7 @@ Time is counted in windows; the audio of an utterance depends on the windows alo
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -28,6 +29,9 @@ class SegmenterConfig:
     """Speech probability that begins an utterance."""
     release: float = 0.35
     """Speech probability that continues one."""
+    gate_db: float = 20.0
+    """What is so much quieter than the utterance's speech so far does not continue it, whatever
+    its probability: a detector takes the first noise after speech for speech."""
     min_speech_ms: int = 96
     """Less speech than this is a click or a cough."""
     pre_roll_ms: int = 320
@@ -46,7 +50,16 @@ class SegmenterConfig:
 class Utterance:
     """A stretch of speech: its audio, and where it stands in the stream (in samples)."""
 
-    __slots__ = ("_audio", "_energy", "_samples", "onset", "segment", "speech_end", "start")
+    __slots__ = (
+        "_audio",
+        "_energy",
+        "_loud",
+        "_samples",
+        "onset",
+        "segment",
+        "speech_end",
+        "start",
+    )
 
     def __init__(self, segment: int, start: int, onset: int) -> None:
         self.segment = segment
@@ -58,7 +71,31 @@ class Utterance:
         """End of the last speech heard."""
         self._audio: Audio = np.empty(4 * SAMPLE_RATE, dtype=np.float32)
         self._energy: list[float] = []
+        self._loud = (0.0, 0)
+        """The sum of the energies of windows with speech, and how many there are."""
         self._samples = 0
+
+    @property
+    def level(self) -> float:
+        """Mean energy of a window with speech."""
+        total, count = self._loud
+        return total / count if count else 0.0
+
+    @property
+    def energy(self) -> float:
+        """Energy of the newest window."""
+        return self._energy[-1]
+
+    def note_speech(self) -> None:
+        """The newest window has speech."""
+        self.speech_end = self.end
+        total, count = self._loud
+        self._loud = (total + self.energy, count + 1)
+
+    def continue_from(self, utterance: Utterance) -> None:
+        """Take over what is known of the speech of an utterance that was cut."""
+        self.speech_end = utterance.speech_end
+        self._loud = utterance._loud
 
     @property
     def end(self) -> int:
@@ -161,6 +198,11 @@ class Segmenter:
             return 0
         return (self._open.end - self._open.speech_end) // WINDOW * WINDOW_MS
 
+    @property
+    def endpoint_ms(self) -> int:
+        """The silence that closes an utterance at the latest, in whole windows."""
+        return self._endpoint * WINDOW_MS
+
     def set_endpoint(self, milliseconds: int) -> None:
         """Change the silence that closes an utterance, from now on."""
         self._endpoint = self._windows(milliseconds)
@@ -235,7 +277,7 @@ class Segmenter:
         for window, hit in self._candidate:
             utterance.append(window)
             if hit:
-                utterance.speech_end = utterance.end
+                utterance.note_speech()
         self._candidate.clear()
         self._before.clear()
         self._open = utterance
@@ -244,8 +286,8 @@ class Segmenter:
 
     def _continue(self, utterance: Utterance, window: Audio, probability: float) -> None:
         utterance.append(window)
-        if probability >= self._config.release:
-            utterance.speech_end = utterance.end
+        if probability >= self._config.release and utterance.energy >= self._gate(utterance):
+            utterance.note_speech()
             if self._paused:
                 self._paused = False
                 self._events.append(Resumed(utterance))
@@ -258,6 +300,9 @@ class Segmenter:
             self._events.append(Paused(utterance, self._tail_end(utterance)))
         if silence >= self._endpoint * WINDOW:
             self._finish(utterance, self._tail_end(utterance))
+
+    def _gate(self, utterance: Utterance) -> float:
+        return utterance.level * math.pow(10.0, -self._config.gate_db / 10)
 
     def _finish(self, utterance: Utterance, end: int) -> None:
         self._open = None
@@ -272,7 +317,7 @@ class Segmenter:
         self._next_segment += 1
         for window in utterance.windows_after(at):
             rest.append(window)
-        rest.speech_end = utterance.speech_end
+        rest.continue_from(utterance)
         utterance.speech_end = at
         self._floor = at
         self._open = rest

@@ -1,7 +1,7 @@
 """A segment's source text as it grows, sentence by sentence.
 
-Only stable text comes in, so a sentence that ended inside it will never be another: what follows is
-split by itself, and a splitter that changes its mind about what came before is not asked again.
+A sentence that ended inside the stable text will never be another: what follows is split by itself,
+and a splitter that changes its mind about what came before is not asked again.
 """
 
 from __future__ import annotations
@@ -24,38 +24,43 @@ class SourceSentence:
 
 @dataclass(slots=True)
 class SourceText:
-    """The sentences of one open segment. ``complete`` only grows while the text does."""
+    """The sentences of one open segment. ``complete`` only grows while the stable text does."""
 
     split: Splitter
     complete: list[SourceSentence] = field(default_factory=list)
-    open: SourceSentence | None = None
-    """The last sentence: nothing follows it yet."""
+    """Sentences inside the stable text behind which another has begun in it."""
+    open: list[SourceSentence] = field(default_factory=list)
+    """What follows: these may still change."""
     _language: str = ""
     _consumed: str = ""
     """The beginning of the text that the complete sentences were made of."""
 
     @property
     def sentences(self) -> list[SourceSentence]:
-        return [*self.complete, self.open] if self.open else [*self.complete]
+        return [*self.complete, *self.open]
 
-    def follow(self, text: str, language: str) -> None:
-        """Take the segment's stable text.
+    def follow(self, stable: str, language: str, unstable: str = "") -> None:
+        """Take the segment's text.
 
-        When it is not what came before and more, or in another language, all is split anew.
+        When the stable part is not what came before and more, or in another language, all is
+        split anew.
         """
-        if language != self._language or not text.startswith(self._consumed):
+        if language != self._language or not stable.startswith(self._consumed):
             self.complete.clear()
             self._consumed = ""
-        self._language, self.open = language, None
+        self._language = language
+        self.open.clear()
+        text = stable + unstable
         position, end = len(self._consumed), len(self._consumed.rstrip())
         for piece in self.split(text[position:], language):
             core = piece.strip()
             if core:
-                if self.open is not None:
-                    self.complete.append(self.open)
-                    self._consumed = text[:position]
                 start = position + piece.index(core)
-                self.open = SourceSentence(core, language, text[end:start])
+                if self.open and start < len(stable):
+                    self.complete += self.open
+                    self.open.clear()
+                    self._consumed = text[:position]
+                self.open.append(SourceSentence(core, language, text[end:start]))
                 end = start + len(core)
             position += len(piece)
 

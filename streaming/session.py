@@ -21,7 +21,7 @@ from msgspec import UNSET
 
 from streaming import wire
 from streaming.actions import Action, Close, Decode, Detect, Emit
-from streaming.captions import Captions
+from streaming.captions import PARTIAL_MS, SHORTEST_ENDPOINT_MS, Captions
 from streaming.errors import (
     AlreadyStarted,
     AlreadyStopped,
@@ -58,10 +58,8 @@ class SessionConfig:
     """What is settable about sessions."""
 
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
-    partial_ms: int = 640
-    """New audio after which an open utterance is recognised again."""
-    sentence_ms: int = 512
-    """Silence that closes an utterance which reads like a whole sentence."""
+    partial_ms: int = PARTIAL_MS
+    """New audio after which an open utterance is recognised again; more in a long one."""
     max_message_bytes: int = 1 << 20
     idle_timeout_seconds: float = 60.0
     """Enforced by the driver; here only to be told."""
@@ -260,7 +258,7 @@ class StreamSession:
         if job.task == "translate":
             self._translations.receive_spoken_failure(job, error)
         else:
-            self._captions.receive_failure(job, error)
+            self._captions.receive(job, error)
         self._advance()
 
     def receive_translation(self, job: TranslationJob, translation: Translation) -> None:
@@ -407,12 +405,15 @@ class StreamSession:
             return True
         if not self._captions.on_progress(utterance):
             return False
-        if self._segmenter.silence_ms < self.config.sentence_ms:
+        silence = self._segmenter.silence_ms
+        if silence < SHORTEST_ENDPOINT_MS:
             return True
-        whole = self._captions.ends_sentence(utterance)
-        if whole:
+        endpoint = self._captions.endpoint_ms(utterance, self._segmenter.endpoint_ms)
+        if endpoint is None:
+            return False
+        if silence >= endpoint:
             self._tell(self._segmenter.end_pause())
-        return whole is not None and not self._captions.backlog
+        return not self._captions.backlog
 
     def _tell(self, events: list[SegmenterEvent]) -> None:
         for event in events:

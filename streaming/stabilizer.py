@@ -1,16 +1,23 @@
-"""Turns successive hypotheses of an open utterance into a caption whose beginning stays put.
+"""Turns successive hypotheses of an open utterance into a caption that hardly changes.
 
-LocalAgreement-2 (Liu et al. 2020, arXiv 2005.11185; Macháček et al. 2023, arXiv 2307.14743): what
-two successive hypotheses agree on is stable. Agreement is on words with their case; the
-punctuation behind the last agreed word stays open until the next word settles it, because that is
-what a recogniser changes its mind about most. The last word heard is not shown before more is
-heard, unless a pause follows it: while it is being spoken it is mostly something else
-(mask-k of Arivazhagan et al. 2020, arXiv 1912.03393, with k = 1).
+A recogniser that hears more of a sentence changes its mind about what it heard before. Of its
+hypotheses, words are shown and promised in three steps:
+
+- *shown*: two successive hypotheses have the word at the same place (LocalAgreement-2, Liu et al.
+  2020, arXiv 2005.11185; Macháček et al. 2023, arXiv 2307.14743), or a pause follows it;
+- what is shown stays until hypotheses contradict it several times: most contradictions are taken
+  back within a second;
+- *stable*: several successive hypotheses have it, and several words behind it. This never changes.
+
+Words are compared without case and punctuation, and shown as they were when they were first
+agreed on. Of the last word shown the punctuation is left open until another follows: that is what
+a recogniser changes its mind about most. docs/benchmarks has what each of these is worth.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,9 +27,14 @@ _UNSPACED: Final = (
     r"\uf900-\ufaff\U00020000-\U0002ffff"
 )
 _UNIT: Final = re.compile(rf"\s*(?:[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+)")
-_FIRST: Final = 3
-"""Words that must agree before any is stable: the first second of a sentence is often misheard, and
-what follows can't be made to fit a wrong beginning."""
+_AGREEING: Final = 2
+"""Successive hypotheses that must have a word for it to be shown."""
+_PATIENCE: Final = 5
+"""Contradictions of what is shown, in a row, that replace it."""
+_STABLE_AFTER: Final = 5
+"""Successive hypotheses that must have a word for it to be stable."""
+_STABLE_BEHIND: Final = 5
+"""Words that must be heard behind a word for it to be stable."""
 _TRAIL: Final = re.compile(r"[^\w]*\Z")
 _STARTS_UNSPACED: Final = re.compile(rf"[{_UNSPACED}]")
 
@@ -72,38 +84,45 @@ def align(committed: Sequence[str], heard: Sequence[str]) -> int:
 class Stabilizer:
     """The caption of one open segment: ``stable + unstable``, of which ``stable`` only grows."""
 
-    __slots__ = ("_committed", "_previous", "stable", "unstable")
+    __slots__ = ("_behind", "_committed", "_contradictions", "_open", "_recent", "_shown", "stable")
 
     def __init__(self) -> None:
         self.stable = ""
-        self.unstable = ""
         self._committed: list[str] = []
         """Keys of the stable words."""
-        self._previous: list[str] = []
-        """The last hypothesis behind them, as units."""
+        self._behind = ""
+        """The punctuation between the stable words and those shown after them."""
+        self._shown: list[str] = []
+        """The words shown behind the stable ones, as units."""
+        self._open = True
+        """Whether the punctuation of the last word shown is left open."""
+        self._contradictions = 0
+        self._recent: deque[list[str]] = deque(maxlen=_STABLE_AFTER)
+        """The last hypotheses behind the stable words, as units."""
+
+    @property
+    def unstable(self) -> str:
+        if not self._shown:
+            return ""
+        *inner, last = self._shown
+        return "".join((self._behind, *inner, _split(last)[0] if self._open else last))
 
     def update(self, text: str, *, whole: bool = False) -> bool:
         """Take a newer hypothesis of everything heard; say whether the caption changed.
 
         ``whole`` says that the audio ends in a pause, and not perhaps in the middle of a word.
         """
-        before = (self.stable, self.unstable)
-        trail, tail = self._behind_stable(text)
-        agreed = self._agreed(self._previous, tail)
-        if agreed >= (1 if self._committed else _FIRST):
-            *inner, last = tail[:agreed]
-            core, last_trail = _split(last)
-            self.stable = "".join((self.stable, trail, *inner, core))
-            self._committed += map(_key, tail[:agreed])
-            trail, tail = last_trail, tail[agreed:]
-        self._previous = tail
-        self.unstable = "".join((trail, *(tail if whole else tail[:-1])))
+        before = self.stable, self.unstable
+        behind, tail = self._behind_stable(text)
+        self._recent.append(tail)
+        self._show(behind, self._agreed(tail, whole=whole), whole=whole)
+        self._commit(len(tail))
         return (self.stable, self.unstable) != before
 
     def finish(self, text: str) -> str:
         """The segment's final text: begins with ``stable``, and else is the last hypothesis."""
-        trail, tail = self._behind_stable(text)
-        return "".join((self.stable, trail, *tail))
+        behind, tail = self._behind_stable(text)
+        return "".join((self.stable, behind, *tail))
 
     def surplus(self, text: str) -> list[str]:
         """The stable words that a final text lacks at its end, because its audio was cut there."""
@@ -113,6 +132,52 @@ class Stabilizer:
     def skip(self, words: Sequence[str]) -> None:
         """Leave out words at the beginning: the segment before has shown them already."""
         self._committed = list(words)
+
+    # ------------------------------------------------------------ inside
+
+    def _agreed(self, tail: list[str], *, whole: bool) -> list[str]:
+        """What of the newest hypothesis may be shown."""
+        if whole:
+            return tail
+        if len(self._recent) < _AGREEING:
+            return []
+        # The last word heard is perhaps half a word.
+        return tail[: min(_common(self._recent[-_AGREEING], tail), len(tail) - 1)]
+
+    def _show(self, behind: str, agreed: list[str], *, whole: bool) -> None:
+        same = _common(self._shown, agreed)
+        if same == len(self._shown):
+            if not same:
+                self._behind = behind
+            elif self._open and (whole or same < len(agreed)):
+                last = self._shown[-1]
+                self._shown[-1] = _split(last)[0] + _split(agreed[same - 1])[1]
+            self._shown += agreed[same:]
+            self._open = not whole
+            self._contradictions = 0
+        elif same < len(agreed):  # agreement on less alone contradicts nothing
+            self._contradictions += 1
+            if self._contradictions >= _PATIENCE:
+                self._behind, self._shown = behind, agreed
+                self._open = not whole
+                self._contradictions = 0
+
+    def _commit(self, heard: int) -> None:
+        """Make stable what has been heard often enough, and long enough ago."""
+        if len(self._recent) < _STABLE_AFTER:
+            return
+        agreed = min(_common(recent, self._shown) for recent in self._recent)
+        # The last one shown stays: what is between it and the next is not known.
+        count = min(agreed, heard - _STABLE_BEHIND, len(self._shown) - 1)
+        if count < 1:
+            return
+        *inner, last = self._shown[:count]
+        core, trail = _split(last)
+        self.stable = "".join((self.stable, self._behind, *inner, core))
+        self._committed += map(_key, self._shown[:count])
+        self._behind, self._shown = trail, self._shown[count:]
+        for recent in self._recent:
+            del recent[:count]
 
     def _behind_stable(self, text: str) -> tuple[str, list[str]]:
         """What a hypothesis says after the stable words: punctuation behind them, further units."""
@@ -129,15 +194,12 @@ class Stabilizer:
             tail[0] = " " + tail[0]
         return "", tail
 
-    @staticmethod
-    def _agreed(previous: Sequence[str], current: Sequence[str]) -> int:
-        """How many units both begin with. The last one heard doesn't count."""
-        count = 0
-        for old, new in zip(previous, current[:-1], strict=False):
-            (old_core, old_trail), (new_core, new_trail) = _split(old), _split(new)
-            if old_core.strip() != new_core.strip():
-                break
-            count += 1
-            if old_trail != new_trail:
-                break
-        return count
+
+def _common(first: Sequence[str], second: Sequence[str]) -> int:
+    """How many words both begin with."""
+    count = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other and _key(one) != _key(other):
+            break
+        count += 1
+    return count

@@ -1,8 +1,8 @@
 """The translations of one session: which are asked for, which are still to come.
 
-While a segment is open, the sentences of its stable text are translated into every target, each
-once when it is complete, and the one still being spoken again as it grows. The final translation of
-a segment is these sentences' and the rest's. Each (segment, target) applies results by their
+While a segment is open, its sentences are translated into every target: each once when it is
+complete and stable, and those that may still change again as they grow. The final translation of a
+segment is these sentences' and the rest's. Each (segment, target) applies results by their
 revisions, and nothing after its final.
 """
 
@@ -69,7 +69,7 @@ class Translations:
         """Follow an open segment's caption."""
         source = self._sources.get(segment) or SourceText(self.languages.sentences)
         self._sources[segment] = source
-        source.follow(stable, language)
+        source.follow(stable, language, unstable)
         for target in self.targets:
             route = self.languages.speech_route(language, target)
             if route is None or route.spoken:

@@ -62,8 +62,8 @@ class RecognitionJob:
     """One piece of audio to recognise.
 
     ``(session, segment, revision)`` says who asked: a result is only ever applied to the state
-    that asked for it. Two jobs of one ``(session, segment)`` with ``PARTIAL`` priority supersede
-    each other: the queue keeps the newer.
+    that asked for it. A job that waits is superseded by a newer one of its segment and task,
+    unless it is ``OFFLINE`` or young: the queue keeps the newer.
     """
 
     session: str
@@ -87,6 +87,17 @@ class RecognitionJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long an answer took, by stage, in seconds."""
+
+    queued: float = 0.0
+    """From the question to the start of the batch it was answered in."""
+    encoded: float = 0.0
+    decoded: float = 0.0
+    """Of the whole batch: what its rows waited for together."""
+
+
+@dataclass(frozen=True, slots=True)
 class Hypothesis:
     """What the recogniser believes was said in one job's audio.
 
@@ -100,8 +111,12 @@ class Hypothesis:
     confidence: float = 1.0
     no_speech_probability: float = 0.0
     words: tuple[Word, ...] | None = None
+    ending: float = 0.0
+    """How sure it is that the text ends where a sentence does, 0…1: the probability of its last
+    punctuation mark, 0 without one. Told of captions' finals only."""
+    timing: Timing = Timing()
     redone: bool = False
-    """Whether the first decode looked wrong (a loop, a runaway) and full context was used."""
+    """Whether the first decode looked wrong (a loop, a runaway) and more context was used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

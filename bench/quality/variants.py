@@ -7,7 +7,7 @@ An override is ``key=value``, the value JSON or else a plain string. Keys:
 - ``start.endpoint_ms``: a field of the client's ``start``;
 - ``settings.asr_model``: a setting of the server;
 - ``simulation.workers``: an argument of :class:`~bench.replay.Simulation`;
-- ``engine.beam_size``: an attribute of the loaded Whisper engine;
+- ``recognizer.beam_size``: an attribute of the recogniser;
 - ``inference.decoding.LIKELY_LANGUAGE``: a module's constant, wherever it was imported.
 """
 
@@ -23,7 +23,7 @@ from typing import Any
 
 from streaming.session import SessionConfig
 
-_PREFIXES = ("start", "settings", "simulation", "engine")
+_PREFIXES = ("start", "settings", "simulation", "recognizer")
 _PACKAGES = ("streaming", "inference", "app")
 
 
@@ -65,8 +65,8 @@ def parse(text: str) -> tuple[str, Any]:
 
 
 @contextmanager
-def patched(engine: Any, variant: Variant) -> Iterator[None]:
-    """Apply what a variant changes in an engine and in modules, for a while."""
+def patched(recognizer: Any, variant: Variant) -> Iterator[None]:
+    """Apply what a variant changes in a recogniser and in modules, for a while."""
     undo: list[tuple[Any, str, Any]] = []
 
     def put(owner: Any, name: str, value: Any) -> None:
@@ -74,8 +74,8 @@ def patched(engine: Any, variant: Variant) -> Iterator[None]:
         setattr(owner, name, value)
 
     try:
-        for name, value in variant.under("engine").items():
-            put(engine, name if hasattr(engine, name) else f"_{name}", value)
+        for name, value in variant.under("recognizer").items():
+            put(recognizer, name, value)
         for full, value in variant.constants.items():
             for owner, name, changed in _places(full, value):
                 put(owner, name, changed)

@@ -110,8 +110,7 @@ async def _measure(task: Task, loaded: _Loaded) -> Record:
     language = None if clip.lang == "none" else clip.lang
     offline = await loaded.offline.read(audio, language, models.detector)
     models.translator.forget()
-    engine = models.recognizer._engine  # noqa: SLF001 - overrides are for what is inside
-    with patched(engine, variant):
+    with patched(models.recognizer, variant):
         simulation = Simulation(
             driver.Models(
                 recognizer=models.recognizer,

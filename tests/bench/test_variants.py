@@ -39,21 +39,21 @@ def test_prefixes_go_where_they_belong() -> None:
 
 
 def test_patches_last_as_long_as_they_are_wanted() -> None:
-    engine = SimpleNamespace(_beam_size=1)
+    engine = SimpleNamespace(beam_size=1)
     before = inference.decoding.BUCKETS
     changed = [*before[:-1], before[-1] + 100]
-    overrides = (("engine.beam_size", 5), ("inference.decoding.BUCKETS", changed))
+    overrides = (("recognizer.beam_size", 5), ("inference.decoding.BUCKETS", changed))
     with patched(engine, Variant("a", overrides)):
-        assert engine._beam_size == 5
+        assert engine.beam_size == 5
         assert tuple(changed) == inference.decoding.BUCKETS
-    assert engine._beam_size == 1
+    assert engine.beam_size == 1
     assert inference.decoding.BUCKETS is before
 
 
 def test_an_attribute_there_is_none_of_is_refused() -> None:
     with (
         pytest.raises(AttributeError),
-        patched(SimpleNamespace(), Variant("a", (("engine.x", 1),))),
+        patched(SimpleNamespace(), Variant("a", (("recognizer.x", 1),))),
     ):
         pass
     with pytest.raises(AttributeError):

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from inference.batching import BatchQueue, Ticket
+from inference.batching import PATIENCE, BatchQueue, Ticket
 from streaming.errors import Overloaded
 from streaming.types import Priority
 
@@ -40,9 +40,15 @@ def by_bucket(job: Job) -> Hashable:
 
 
 def queue(
-    *, capacity: int = 64, reserved: int = 8, ageing: float = 10.0, per_session: int | None = None
+    *,
+    capacity: int = 64,
+    reserved: int = 8,
+    ageing: float = 10.0,
+    per_session: int | None = None,
+    patience: float = PATIENCE,
 ) -> BatchQueue[Job]:
     return BatchQueue(
+        patience=patience,
         group=by_bucket,
         capacity=capacity,
         reserved=reserved,
@@ -82,7 +88,7 @@ def test_a_newer_partial_takes_the_place_and_age_of_the_older() -> None:
     first = waiting.put(Job(session="a", revision=1, priority=PARTIAL), 0.0).ticket
     waiting.put(Job(session="b", revision=1, priority=PARTIAL), 1.0)
     newer = waiting.put(Job(session="a", revision=2, priority=PARTIAL), 9.0)
-    assert newer.displaced is first
+    assert newer.displaced == (first,)
     assert len(waiting) == 2
     assert newer.ticket.queued_at == 9.0
     # 10.5 s after the first came it counts as a final, though 1.5 s old itself.
@@ -94,15 +100,27 @@ def test_an_older_partial_that_comes_late_never_runs() -> None:
     waiting = queue()
     newer = waiting.put(Job(revision=2, priority=PARTIAL), 0.0).ticket
     late = waiting.put(Job(revision=1, priority=PARTIAL), 1.0)
-    assert late.displaced is late.ticket
+    assert late.displaced == (late.ticket,)
     assert waiting.take(2.0, 8) == [newer]
 
 
-def test_finals_never_replace_each_other() -> None:
+def test_a_job_is_replaced_only_once_it_has_waited() -> None:
+    waiting = queue(patience=0.25)
+    old = waiting.put(Job(revision=1, priority=PARTIAL), 0.0).ticket
+    young = waiting.put(Job(revision=2, priority=PARTIAL), 0.1)
+    assert young.displaced == ()
+    final = waiting.put(Job(revision=3), 0.3)
+    assert final.displaced == (old,)
+    assert waiting.put(Job(revision=4), 1.0).displaced == (young.ticket, final.ticket)
+    assert len(waiting) == 1
+
+
+def test_offline_work_never_replaces_or_is_replaced() -> None:
     waiting = queue()
-    waiting.put(Job(revision=1), 0.0)
-    assert waiting.put(Job(revision=2), 0.0).displaced is None
-    assert len(waiting) == 2
+    waiting.put(Job(revision=1, priority=OFFLINE), 0.0)
+    assert waiting.put(Job(revision=2, priority=OFFLINE), 9.0).displaced == ()
+    assert waiting.put(Job(revision=3), 9.0).displaced == ()
+    assert len(waiting) == 3
 
 
 def test_one_partial_of_a_session_runs_at_a_time() -> None:
@@ -132,7 +150,7 @@ def test_a_cancelled_job_never_runs() -> None:
 def test_a_cancelled_place_is_not_confused_with_its_successor() -> None:
     waiting = queue()
     old = waiting.put(Job(revision=1, priority=PARTIAL), 0.0).ticket
-    new = waiting.put(Job(revision=2, priority=PARTIAL), 0.0).ticket
+    new = waiting.put(Job(revision=2, priority=PARTIAL), 1.0).ticket
     assert not waiting.cancel(old)
     assert waiting.take(0.0, 8) == [new]
 
@@ -153,7 +171,7 @@ def test_partials_and_offline_work_leave_room_for_finals() -> None:
 def test_superseding_needs_no_room() -> None:
     waiting = queue(capacity=2, reserved=1)
     waiting.put(Job(revision=1, priority=PARTIAL), 0.0)
-    assert waiting.put(Job(revision=2, priority=PARTIAL), 0.0).displaced is not None
+    assert waiting.put(Job(revision=2, priority=PARTIAL), 1.0).displaced
 
 
 def test_a_session_may_be_bounded_by_itself() -> None:
@@ -271,10 +289,11 @@ class AnyOrder(RuleBasedStateMachine):
             assert before >= (12 if job.priority is FINAL else 8)
             return multiple()
         self.fates[ticket] = "waits"
-        if displaced is not None:
-            assert displaced.job.priority is PARTIAL
-            assert (displaced.job.session, displaced.job.segment) == (job.session, job.segment)
-            self._fate(displaced, "superseded")
+        for one in displaced:
+            assert one.job.priority is not Priority.OFFLINE
+            assert (one.job.session, one.job.segment) == (job.session, job.segment)
+            assert one is ticket or self.now - one.queued_at >= PATIENCE
+            self._fate(one, "superseded")
         return ticket
 
     @rule(ticket=tickets)

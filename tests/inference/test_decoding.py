@@ -20,11 +20,12 @@ from inference.decoding import (
     bucket_for,
     choose_language,
     compression_ratio,
+    ends_sentence,
     frames_of,
     loops,
     suspicion,
     token_cap,
-    trimmed_length,
+    wider,
 )
 from streaming.types import SAMPLE_RATE, Priority
 
@@ -111,6 +112,10 @@ def test_a_phrase_said_twice_is_no_loop() -> None:
     assert not loops((1, 2, 3, 4, 1, 2, 3, 5))
     assert loops((1, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3))
     assert not loops((1, 2))
+    assert loops((9, 1, 2, 1, 2, 1, 2)), "two tokens, three times on end"
+    assert not loops((9, 1, 2, 1, 2, 1, 3))
+    assert not loops((7, 7, 7, 7)), "no, no, no, no"
+    assert loops((9, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5))
 
 
 def test_compression_ratio() -> None:
@@ -158,8 +163,14 @@ def test_a_hint_the_model_does_not_know_is_no_hint() -> None:
     assert choose_language({"en": 0.4, "pt": 0.6}, hint="tlh", seconds=9.0) == ("pt", 0.6)
 
 
-@given(length=st.integers(0, 500))
-def test_prompts_come_in_few_lengths(length: int) -> None:
-    trimmed = trimmed_length(length)
-    assert trimmed <= length < trimmed + 16
-    assert trimmed % 16 == 0 or trimmed < 16
+def test_a_final_is_redone_wider_and_a_file_with_all_there_is() -> None:
+    assert wider(1000, Priority.FINAL) == 1500
+    assert wider(1500, Priority.FINAL) == FULL
+    assert wider(1000, Priority.OFFLINE) == FULL
+
+
+def test_ends_of_sentences() -> None:
+    for text in ("Good morning.", "Really?", 'He said "no."', "はい。", "No!"):
+        assert ends_sentence(text)
+    for text in ("", "Good morning", "Well,", "And then...", "And then…", '"'):
+        assert not ends_sentence(text)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -24,7 +25,7 @@ from streaming.types import Priority
 class Job:
     text: str
     session: str = "s"
-    segment: int = 0
+    segment: int = field(default_factory=itertools.count().__next__)
     revision: int = 0
     priority: Priority = Priority.FINAL
     tenant: str = ""
@@ -65,7 +66,7 @@ async def make() -> AsyncIterator[Make]:
         dispatcher: Dispatcher[Job, str] = Dispatcher(
             name="shouter",
             backends=backends,
-            queue=BatchQueue(group=lambda _job: 0, capacity=capacity, reserved=0),
+            queue=BatchQueue(group=lambda _job: 0, capacity=capacity, reserved=0, patience=0.0),
             max_batch=max_batch,
             failure=RecognitionFailed,
         )
@@ -156,7 +157,7 @@ async def test_too_few_results_fail_the_rows_not_the_worker(make: Make) -> None:
 async def test_a_displaced_partial_is_told(make: Make) -> None:
     backend = Shouter()
     dispatcher = make(backend)
-    partials = [Job(f"r{n}", revision=n, priority=Priority.PARTIAL) for n in (1, 2)]
+    partials = [Job(f"r{n}", segment=1, revision=n, priority=Priority.PARTIAL) for n in (1, 2)]
     older, newer = await submitted(dispatcher, *partials)
     with pytest.raises(Superseded):
         await older
@@ -303,6 +304,9 @@ async def test_waits_are_measured_on_the_given_clock() -> None:
     assert dispatcher.stats.waits == (3.0, 1.0)
     assert dispatcher.stats.wait(0.5) == 1.0
     assert dispatcher.stats.wait(0.95) == 3.0
+    assert dispatcher.wait == 2.0
+    now = 106.0
+    assert dispatcher.wait == 0.0, "that was long ago"
     await dispatcher.close()
 
 

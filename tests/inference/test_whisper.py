@@ -15,10 +15,11 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from bench.corpus import normalize
 from inference import whisper_engine
 from inference.decoding import BUCKETS, FULL, Limits, bucket_for
+from inference.dispatcher import Dispatcher
 from inference.models import ModelStore
 from inference.whisper import WhisperRecognizer
 from inference.whisper_engine import Row, WhisperEngine
-from inference.whisper_tokens import PROMPT_TOKENS, WhisperTokens
+from inference.whisper_tokens import CONTEXT_TOKENS, VOCABULARY_TOKENS, WhisperTokens
 from streaming.errors import MediaError, ModelUnavailable, PairUnsupported, RecognitionFailed
 from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob
 from tests.inference.whispers import base_path, load_base
@@ -174,8 +175,9 @@ def test_what_stays_doubtful_is_sampled_and_the_best_is_kept(
 
 def test_prompts_of_one_length_share_a_batch(engine: WhisperEngine, tokens: WhisperTokens) -> None:
     audio = audioeval_clips("en")[0].audio()
-    texts = "one two three four five six", "seven eight nine ten eleven twelve"
-    prompts = [tokens.prompt((), text)[-4:] for text in texts]
+    texts = "one two three four five six " * 3, "seven eight nine ten eleven twelve " * 3
+    prompts = [tokens.prompt((), text) for text in texts]
+    assert {len(prompt) for prompt in prompts} == {16}
     rows = [row(job(audio, str(number)), prompt) for number, prompt in enumerate(prompts)]
     assert rows[0].group == rows[1].group != row(job(audio)).group
     assert all(heard.text for heard in recognised(engine, rows))
@@ -184,14 +186,15 @@ def test_prompts_of_one_length_share_a_batch(engine: WhisperEngine, tokens: Whis
 def test_prompts_keep_the_vocabulary_and_the_latest_text(tokens: WhisperTokens) -> None:
     previous = " ".join(f"word{number}" for number in range(400))
     prompt = tokens.prompt(("Surtitle", "Litestar"), previous)
-    assert len(prompt) <= PROMPT_TOKENS
-    assert len(prompt) % 16 == 0
+    assert len(prompt) == CONTEXT_TOKENS
     text = tokens.text(prompt)
     assert text.startswith(" Surtitle, Litestar")
     assert text.endswith("word399")
     flood = tokens.prompt(("x" * 50,) * 1000, "y" * 10**6)
-    assert len(flood) <= PROMPT_TOKENS
+    assert len(flood) <= VOCABULARY_TOKENS + CONTEXT_TOKENS
     assert tokens.prompt((), "  ") == ()
+    assert tokens.prompt((), "Too little.") == (), "a length of its own would share no batch"
+    assert tokens.text(tokens.prompt(("Surtitle",), "Too little.")) == " Surtitle"
 
 
 def test_text_that_looks_like_control_tokens_is_text(tokens: WhisperTokens) -> None:
@@ -257,6 +260,42 @@ async def test_translation_is_english(recognizer: WhisperRecognizer) -> None:
     said = await recognizer.recognize(job(clip.audio(), language="fr"))
     assert heard.language == said.language == "fr"
     assert heard.text != said.text
+
+
+def test_finals_tell_how_surely_they_end_a_sentence(engine: WhisperEngine) -> None:
+    clip = audioeval_clips("en")[2]
+    (whole,) = recognised(engine, [row(job(clip.audio()))])
+    assert whole.text.endswith(".")
+    assert 0.5 < whole.ending <= 1.0
+    (half,) = recognised(engine, [row(job(clip.audio()[: len(clip.audio()) // 2]))])
+    assert half.ending < whole.ending
+    (partial,) = recognised(engine, [row(job(clip.audio(), priority=Priority.PARTIAL))])
+    assert partial.ending == 0.0, "nobody asks"
+
+
+async def test_decoding_is_as_careful_as_the_load_allows(
+    recognizer: WhisperRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    widths: list[int] = []
+    generate = recognizer._engine._generate
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        widths.append(options["beam_size"])
+        return generate(*arguments, **options)
+
+    monkeypatch.setattr(recognizer._engine, "_generate", watched)
+    for wait in (0.0, 0.2, 2.0):
+        monkeypatch.setattr(Dispatcher, "wait", wait)
+        for priority in Priority:
+            await recognizer.recognize(job(audioeval_clips("en")[0].audio(), priority=priority))
+    assert widths == [5, 5, 5, 5, 1, 5, 1, 1, 5]
+
+
+async def test_an_answer_tells_how_long_it_took(recognizer: WhisperRecognizer) -> None:
+    heard = await recognizer.recognize(job(audioeval_clips("en")[0].audio()))
+    assert heard.timing.queued >= 0
+    assert heard.timing.encoded > 0
+    assert heard.timing.decoded > 0
 
 
 async def test_thirty_seconds_are_taken_whole(recognizer: WhisperRecognizer) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from inference.fakes import Tones, silence, speech_probability
 from inference.sentences import sentences
 from streaming import wire
-from streaming.actions import Action, Cancel, Close, Decode, Detect, Emit, Recognize, Translate
+from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Translate
 from streaming.errors import UnknownLanguage
 from streaming.session import SessionConfig, StreamSession
 from streaming.types import (
@@ -140,12 +140,6 @@ class Harness:
                 self.recognitions.append(job)
             case Translate(job=translation):
                 self.translations.append(translation)
-            case Cancel(segment=segment, below=below):
-                self.recognitions = [
-                    job
-                    for job in self.recognitions
-                    if job.segment != segment or job.revision >= below or job.task != "transcribe"
-                ]
             case Close():
                 self.closed = action
 
@@ -157,6 +151,7 @@ class Harness:
             language=job.language or self.language,
             confidence=0.9,
             words=words if job.words else None,
+            ending=float(text.endswith((".", "?", "!"))),
         )
 
     def recognise(self, pick: Callable[[int], int] = lambda _: 0) -> None:

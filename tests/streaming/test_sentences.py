@@ -23,7 +23,7 @@ def test_a_sentence_is_complete_when_more_follows() -> None:
     assert (source.complete, texts(source.sentences)) == ([], ["Hello there."])
     source.follow("Hello there.  How", "en")
     assert texts(source.complete) == ["Hello there."]
-    assert source.open == SourceSentence("How", "en", "  ")
+    assert source.open == [SourceSentence("How", "en", "  ")]
     source.follow("", "pt")
     assert source.sentences == []
 
@@ -41,6 +41,15 @@ def test_what_is_complete_is_not_split_again() -> None:
     assert seen == ["One. Two. Three", "Three four"]
 
 
+def test_what_is_not_stable_completes_nothing() -> None:
+    source = SourceText(sentences)
+    source.follow("One. T", "en", "wo. Three")
+    assert texts(source.complete) == ["One."]
+    assert texts(source.open) == ["Two.", "Three"]
+    source.follow("One. T", "en", "oo many")
+    assert texts(source.sentences) == ["One.", "Too many"]
+
+
 def test_another_language_or_text_begins_anew() -> None:
     source = SourceText(sentences)
     source.follow("One. Two", "en")
@@ -56,16 +65,16 @@ def test_scripts_without_spaces_have_no_gaps() -> None:
     assert [(one.text, one.gap) for one in source.sentences] == [("你好。", ""), ("再见", "")]
 
 
-@given(text=TEXTS, cuts=st.lists(st.integers(0, 40), max_size=6))
+@given(text=TEXTS, cuts=st.lists(st.integers(0, 40), max_size=6), unstable=TEXTS)
 def test_growing_text_keeps_its_complete_sentences_and_loses_nothing(
-    text: str, cuts: list[int]
+    text: str, cuts: list[int], unstable: str
 ) -> None:
     source = SourceText(sentences)
     before: list[SourceSentence] = []
     for cut in sorted(cuts):
-        source.follow(text[:cut], "en")
+        source.follow(text[:cut], "en", unstable)
         assert source.complete[: len(before)] == before
-        assert joined(source.sentences) == text[:cut].rstrip()
+        assert joined(source.sentences) == (text[:cut] + unstable).rstrip()
         before = [*source.complete]
     final = source.conclude(text, "en")
     assert final[: len(before)] == before
