@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser clean
+.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser test-redis clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/run  ## set up, and serve on 127.0.0.1:8000
 	$(BIN)/surtitle serve
 
 test: $(STAMPS)/dev  ## set up, and run the tests that need nothing from the system
-	$(BIN)/python -m pytest -m "not browser and not parity and not gpu"
+	$(BIN)/python -m pytest -m "not browser and not parity and not gpu and not redis"
 
 check: lint types imports test  ## everything that needs no browser and no torch
 
@@ -29,12 +29,16 @@ imports: $(STAMPS)/dev
 test-browser: $(STAMPS)/dev  ## needs the system's Chromium
 	$(BIN)/python -m pytest -m browser
 
+test-redis: $(STAMPS)/dev  ## needs redis-server
+	SURTITLE_REQUIRE_REDIS=1 $(BIN)/python -m pytest -m redis
+
 test-parity: $(STAMPS)/parity  ## compares the translators with the library their models come from
 	$(BIN)/python -m pytest -m parity
 
 bench: $(STAMPS)/dev
 	$(BIN)/python -m bench.short_context
 	$(BIN)/python -m bench.interim_translation
+	$(BIN)/python -m bench.guards
 	$(BIN)/python -m bench.quality --sets english,longform,languages,nonspeech,translation
 
 bench-load: $(STAMPS)/dev  ## how many speakers at once: 10 to 20 minutes, on an otherwise idle machine

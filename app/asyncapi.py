@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from guards.credentials import BEARER_SUBPROTOCOL, SUBPROTOCOL
 from streaming.wire import PROTOCOL_VERSION, schema
 
 _DEFS: Final = "#/$defs/"
@@ -57,7 +58,22 @@ def document(version: str) -> dict[str, Any]:
                                     "description": "A one-use ticket from POST /v1/tickets.",
                                 }
                             },
-                        }
+                        },
+                        "headers": {
+                            "type": "object",
+                            "properties": {
+                                "Authorization": {
+                                    "type": "string",
+                                    "description": "Bearer and an API key or token.",
+                                },
+                                "Sec-WebSocket-Protocol": {
+                                    "type": "string",
+                                    "description": f"`{SUBPROTOCOL}`, and, from clients that can "
+                                    f"send no other header, `{BEARER_SUBPROTOCOL}` followed by a "
+                                    "key or token.",
+                                },
+                            },
+                        },
                     }
                 },
             }

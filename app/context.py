@@ -19,7 +19,7 @@ _ACCEPTABLE: Final = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 
-# The demo page: scripts, styles and the worklet from here, recordings as blob URLs, its own
+# For the demo page: scripts, styles and the worklet from here, recordings as blob URLs, its own
 # WebSocket. `'self'` covers ws: to the same host only in newer browsers, hence the schemes.
 _POLICY: Final = (
     "default-src 'self'; "
@@ -39,6 +39,8 @@ _HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", _POLICY.encode()),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"x-frame-options", b"DENY"),
+    (b"permissions-policy", b"microphone=(self), camera=(), geolocation=(), payment=(), usb=()"),
 )
 
 
@@ -56,11 +58,22 @@ def _identify(scope: Scope) -> str:
 
 
 class RequestContext:
-    """ASGI middleware. ``clock`` gives monotonic seconds."""
+    """ASGI middleware.
 
-    def __init__(self, app: ASGIApp, *, clock: Callable[[], float] = time.monotonic) -> None:
+    ``hsts_seconds`` is how long browsers shall insist on TLS, told to those that came with it;
+    0 tells them nothing. ``clock`` gives monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hsts_seconds: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._app = app
         self._clock = clock
+        self._hsts = f"max-age={hsts_seconds}".encode() if hsts_seconds else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         identity = _identify(scope)
@@ -68,6 +81,9 @@ class RequestContext:
         state[_KEY] = identity
         started = self._clock()
         status = 0
+        headers = [*_HEADERS, (b"x-request-id", identity.encode())]
+        if self._hsts and scope["scheme"] in ("https", "wss"):
+            headers.append((b"strict-transport-security", self._hsts))
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -76,7 +92,7 @@ class RequestContext:
                 # The second of these is unknown to Litestar's message types.
                 start: Any = message
                 status = start["status"]
-                _decorate(start, identity)
+                _decorate(start, headers)
             elif kind == "websocket.close" and not status:
                 status = _refused(message)
             elif kind == "websocket.accept":
@@ -115,11 +131,9 @@ def _refused(close: Any) -> int:
     return code - 4000 if 4400 <= code < 4600 else 403  # noqa: PLR2004 - 4000 + HTTP status
 
 
-def _decorate(start: Any, identity: str) -> None:
-    present = {name.lower() for name, _ in start["headers"]}
-    extra = [header for header in _HEADERS if header[0] not in present]
+def _decorate(start: Any, headers: list[tuple[bytes, bytes]]) -> None:
+    ours = {name for name, _ in headers}
     start["headers"] = [
-        *(header for header in start["headers"] if header[0].lower() != b"x-request-id"),
-        *extra,
-        (b"x-request-id", identity.encode()),
+        *(header for header in start["headers"] if header[0].lower() not in ours),
+        *headers,
     ]

@@ -15,11 +15,13 @@ from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.plugins import InitPlugin
 
 from app.context import RequestContext
-from app.controllers import audio, keys, schema, system, text
+from app.controllers import admin, audio, credentials, keys, schema, system, text, usage
+from app.hangup import HangUp
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
 from app.stream import stream_handler
+from guards.admission import tell
 from guards.denial import HandshakeDenial, remember
 
 _JSON_BYTES_PER_CHAR: Final = 12
@@ -48,10 +50,12 @@ class SurtitlePlugin(InitPlugin):
                 system.readiness,
                 text.translate_text,
                 audio.transcribe_audio,
-                keys.issue_key,
-                keys.list_keys,
-                keys.revoke_key,
-                keys.issue_ticket,
+                usage.own_usage,
+                usage.usage_report,
+                keys.router,
+                credentials.issue_token,
+                credentials.issue_ticket,
+                admin.router,
                 schema.protocol_schema,
                 schema.asyncapi_document,
                 stream_handler,
@@ -59,14 +63,24 @@ class SurtitlePlugin(InitPlugin):
         )
         app_config.exception_handlers.update(HANDLERS)
         app_config.after_exception.append(remember)
+        app_config.before_send.append(tell)
         app_config.lifespan.append(self._lifespan)
         app_config.openapi_config = _openapi()
         if self._settings.allowed_origins:
             app_config.cors_config = CORSConfig(
                 allow_origins=list(self._settings.allowed_origins),
-                allow_methods=["GET", "POST", "DELETE"],
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-                expose_headers=["Retry-After", "X-Request-ID", "X-Surtitle-Cache"],
+                expose_headers=[
+                    "RateLimit",
+                    "RateLimit-Policy",
+                    "RateLimit-Limit",
+                    "RateLimit-Remaining",
+                    "RateLimit-Reset",
+                    "Retry-After",
+                    "X-Request-ID",
+                    "X-Surtitle-Cache",
+                ],
             )
         if self._services is not None:
             _attach(app_config.state, self._services)
@@ -96,13 +110,18 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
     )
     # Around the router and its exception handling: refused handshakes, unknown paths and
     # unexpected errors pass through here as well.
-    app.asgi_handler = RequestContext(HandshakeDenial(app.asgi_handler, refuse))
+    app.asgi_handler = HangUp(
+        RequestContext(
+            HandshakeDenial(app.asgi_handler, refuse), hsts_seconds=settings.hsts_seconds
+        )
+    )
     return app
 
 
 def _attach(state: Any, services: Services) -> None:
     state.services = services
     state.authenticator = services.authenticator
+    state.limiter = services.limiter
 
 
 def _openapi() -> OpenAPIConfig:
@@ -124,12 +143,16 @@ def _openapi() -> OpenAPIConfig:
             Tag(name="system", description="What the server is, how it is, what it can do."),
             Tag(name="text", description="Translation of texts."),
             Tag(name="speech", description="Transcription of files."),
-            Tag(name="keys", description="API keys and tickets."),
+            Tag(name="usage", description="What was used, and what may be."),
+            Tag(name="keys", description="API keys, tokens and tickets."),
+            Tag(name="admin", description="Running the server."),
         ],
         components=Components(
             security_schemes={
                 "bearer": SecurityScheme(
-                    type="http", scheme="bearer", description="An API key, `sk_surtitle_…`."
+                    type="http",
+                    scheme="bearer",
+                    description="An API key, `sk_surtitle_…`, or a token.",
                 ),
                 "header": SecurityScheme(
                     type="apiKey", name="X-API-Key", security_scheme_in="header"

@@ -21,6 +21,8 @@ MASK: Final = "********"
 
 _PATTERNS: Final = (
     (re.compile(rf"{PREFIX}\w+"), f"{PREFIX}{MASK}"),
+    # A JSON Web Token: its first part is a JSON object in base64.
+    (re.compile(r"\beyJ[\w-]{8,}(\.[\w-]*)*"), f"eyJ{MASK}"),
     (re.compile(r"\btk_[\w-]{20,}"), f"tk_{MASK}"),
     (re.compile(r"(?i)\b(bearer|token|basic)\s+[^\s\"',;]{8,}"), rf"\1 {MASK}"),
     (
@@ -28,6 +30,7 @@ _PATTERNS: Final = (
         rf"\1={MASK}",
     ),
 )
+_NOISY: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "websockets")
 _SECRET_NAMES: Final = frozenset(
     {
         "admin_key",
@@ -116,18 +119,28 @@ def configure(*, level: str, form: Literal["console", "json"], secrets: Iterable
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    # Each request and connection is logged once, by app.context; uvicorn would say it again, with
-    # the query string.
-    noisy = logging.DEBUG if level == "debug" else logging.WARNING
     handler.addFilter(_answered)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "httpcore", "websockets"):
+    logging.getLogger().handlers = [handler]
+    for name in _NOISY:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-        logger.setLevel(noisy)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log what is at least this severe, from now on."""
+    logging.getLogger().setLevel(level.upper())
+    # Each request and connection is logged once, by app.context; uvicorn would say it again, with
+    # the query string.
+    noisy = logging.DEBUG if level == "debug" else logging.WARNING
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(noisy)
+
+
+def current_level() -> str:
+    """The least severe level that is logged."""
+    return logging.getLevelName(logging.getLogger().level).lower()
 
 
 def _answered(record: logging.LogRecord) -> bool:

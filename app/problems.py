@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +16,7 @@ from litestar.exceptions import HTTPException, SerializationException
 from litestar.types import ExceptionHandlersMap, Scope
 
 from app.context import request_id
+from guards.admission import decision_headers
 from guards.errors import AuthenticationError, AuthenticationRequired
 from streaming.errors import SurtitleError
 
@@ -22,6 +24,9 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _SERVER_ERROR: Final = 500
+
+_QUOTED: Final = re.compile(r"""(?<=value) (['\"]).*\1""", re.DOTALL)
+"""What msgspec quotes of a wrong enumeration value: it may be a key in the wrong field."""
 
 _CODES: Final = {
     400: "invalid_request",
@@ -103,7 +108,7 @@ def _framework(error: HTTPException) -> Problem:
             {
                 "path": str(item.get("key", "")),
                 "in": str(getattr(item.get("source", ""), "value", item.get("source", ""))),
-                "message": str(item.get("message", "")),
+                "message": _QUOTED.sub("", str(item.get("message", ""))),
             }
             for item in error.extra
             if isinstance(item, dict)
@@ -149,7 +154,7 @@ def refuse(error: Exception, scope: Scope) -> tuple[int, list[tuple[bytes, bytes
     _log(error, problem)
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in problem.all_headers().items()
+        for name, value in {**decision_headers(scope), **problem.all_headers()}.items()
     ]
     return problem.status, headers, problem.body(request_id(scope))
 

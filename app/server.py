@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -24,13 +25,16 @@ from litestar.types import ASGIApp
 from app.factory import create_app
 from app.logging import configure
 from app.services import Services, build_services
-from app.settings import Settings
+from app.settings import Settings, variable
 
 log = structlog.get_logger(__name__)
 
 WS_MAX_BYTES: Final = 16 * 1024 * 1024
 """What the WebSocket layer takes. More than the application does, so that it is the application
 that says what was wrong; beyond this the connection just ends (1009)."""
+
+_LONG_ENOUGH: Final = 16
+"""Characters of a chosen admin key that nobody guesses at the rate that is allowed."""
 
 _PING_SECONDS: Final = 20.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -118,11 +122,27 @@ def serve(settings: Settings, say: Say = print, build: Build = build_services) -
 
     Raises :class:`ServeError` when the server can't start.
     """
-    admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
-    configure(level=settings.log_level, form=settings.log_format, secrets=[admin_key])
+    configure(level=settings.log_level, form=settings.log_format, secrets=settings.secrets)
+    check_certificate(settings)
     config = server_config(settings)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         return runner.run(_serve(settings, config, say, build))
+
+
+def check_certificate(settings: Settings) -> None:
+    """Make sure that TLS will work before anything is loaded. Raises :class:`ServeError`."""
+    if settings.ssl_certfile is None or settings.ssl_keyfile is None:
+        return
+    try:
+        # The empty password is for encrypted keys: nobody is there to be asked for one.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.ssl_certfile, settings.ssl_keyfile, password=""
+        )
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise ServeError(
+            f"{variable('ssl_certfile')}, {variable('ssl_keyfile')}: no certificate and its "
+            f"unencrypted key, both PEM ({getattr(error, 'reason', None) or error})"
+        ) from error
 
 
 def server_config(settings: Settings, app: ASGIApp | None = None) -> uvicorn.Config:
@@ -238,6 +258,8 @@ def _address(settings: Settings, sock: socket.socket) -> str:
 async def _introduction(services: Services, address: str) -> list[str]:
     """What tells people where the server is, and the first time its admin key."""
     given = services.settings.admin_key
+    if given is not None and len(given.get_secret_value()) < _LONG_ENOUGH:
+        log.warning("SURTITLE_ADMIN_KEY is short enough to be guessed", characters=_LONG_ENOUGH)
     key = await services.keyring.ensure_admin(given.get_secret_value() if given else None)
     if key is not None:
         return [f"Admin key, shown this once: {key}", f"Open {address}#key={key}"]

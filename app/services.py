@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,16 +15,25 @@ from litestar.handlers import BaseRouteHandler
 
 from app.cache import LruCache
 from app.health import MachineSampler
+from app.identity import build_throttle, build_tokens
+from app.load import watch_load
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
+from app.state import State, opened
 from app.transcription import Transcriber, Transcript
+from guards.adaptive import LoadPolicy
+from guards.admission import Limiter
+from guards.audit import AuditLog
 from guards.auth import Authenticator
-from guards.errors import Draining, Starting
-from guards.keys import Keyring
+from guards.errors import Draining, Starting, StoreUnavailable
+from guards.keyring import Keyring
+from guards.leases import LeaseKeeper
+from guards.metering import Metering
 from guards.origins import OriginPolicy
-from guards.secrets import load_pepper
-from guards.sqlite_keys import SchemaTooNew, SqliteKeyStore
+from guards.throttle import LoginThrottle
 from guards.tickets import Tickets
+from guards.tiers import Tiers, TiersError
+from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
 from streaming.ports import (
     ContainerDecoder,
@@ -57,8 +65,9 @@ class Services:
     translator: Translator
     languages: LanguageCatalogue
     open_container: Callable[[], ContainerDecoder]
-    keyring: Keyring
-    tickets: Tickets
+    state: State
+    tokens: Tokens
+    throttle: LoginThrottle | None
     identify: Callable[[str], Awaitable[tuple[str, float]]]
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
@@ -68,16 +77,36 @@ class Services:
     draining: bool = False
     sessions: SessionRegistry = field(default_factory=SessionRegistry)
     started_at: float = field(default_factory=time.monotonic)
+    tiers: Tiers = field(default_factory=Tiers)
+    keyring: Keyring = field(init=False)
+    audit: AuditLog = field(init=False)
+    tickets: Tickets = field(init=False)
+    metering: Metering = field(init=False)
+    limiter: Limiter = field(init=False)
     authenticator: Authenticator = field(init=False)
     transcriber: Transcriber = field(init=False)
     machine: MachineSampler = field(init=False)
     transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
     translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
-    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.keyring = self.state.keyring
+        self.audit = self.state.audit
+        self.tickets = self.state.tickets
+        self.metering = self.state.metering
+        self.limiter = Limiter(
+            tiers=self.tiers,
+            windows=self.state.windows,
+            leases=LeaseKeeper(self.state.leases),
+            load=LoadPolicy(),
+        )
         self.authenticator = Authenticator(
-            self.keyring, self.tickets, OriginPolicy(self.settings.allowed_origins)
+            self.keyring,
+            self.tickets,
+            self.tokens,
+            OriginPolicy(self.settings.allowed_origins),
+            self.throttle,
         )
         self.transcriber = Transcriber(
             recognizer=self.recognizer,
@@ -95,7 +124,18 @@ class Services:
             self._tasks = [
                 asyncio.create_task(watch_keys(self.sessions, self.keyring), name="watch keys"),
                 asyncio.create_task(self.machine.run(), name="sample machine"),
+                asyncio.create_task(self.limiter.leases.run(), name="keep leases"),
+                asyncio.create_task(self.metering.run(), name="settle usage"),
             ]
+            if self.settings.adaptive_limits:
+                watch = watch_load(self.limiter.load, self.stats, lambda: self.machine.latest)
+                self._tasks.append(asyncio.create_task(watch, name="watch load"))
+
+    def begin_drain(self) -> None:
+        """Start to drain, beside whatever asked for it. Idempotent."""
+        if not self.draining:
+            self.draining = True
+            self._tasks.append(asyncio.create_task(self.drain(), name="drain"))
 
     async def drain(self) -> bool:
         """Refuse what is new, let running streams finish; whether all did in time."""
@@ -111,6 +151,8 @@ class Services:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        with contextlib.suppress(StoreUnavailable):
+            await self.metering.settle()
         while self.closers:
             await self.closers.pop()()
 
@@ -143,11 +185,16 @@ async def build_services(
     from app.models import build_models
     from inference.audio import PyAVContainerDecoder
 
-    keyring = await _keyring(settings)
+    tiers = load_tiers(settings)
+    stack = contextlib.AsyncExitStack()
+    state = await stack.enter_async_context(opened(settings))
     try:
+        tokens, closers = await asyncio.to_thread(
+            build_tokens, settings, state.keyring, state.pepper
+        )
         models = await build_models(settings, progress)
     except BaseException:
-        await keyring.store.close()
+        await stack.aclose()
         raise
     return Services(
         settings=settings,
@@ -156,22 +203,20 @@ async def build_services(
         translator=models.translator,
         languages=models.languages,
         open_container=PyAVContainerDecoder,
-        keyring=keyring,
-        tickets=Tickets(lifetime=settings.ticket_seconds),
+        state=state,
+        tokens=tokens,
+        throttle=build_throttle(settings, state.windows),
+        tiers=tiers,
         identify=models.identify,
         stats=models.stats,
-        closers=[keyring.store.close, models.close],
+        closers=[stack.aclose, *closers, models.close],
         ready=True,
     )
 
 
-async def _keyring(settings: Settings) -> Keyring:
+def load_tiers(settings: Settings) -> Tiers:
+    """The tiers of the settings. Raises :class:`~app.settings.SettingsError`."""
     try:
-        store = await SqliteKeyStore.open(settings.database)
-    except (OSError, sqlite3.Error, SchemaTooNew) as error:
-        raise SettingsError(f"{variable('data_dir')}: {error}") from error
-    try:
-        return Keyring(store, await asyncio.to_thread(load_pepper, settings.data_dir))
-    except (OSError, ValueError) as error:
-        await store.close()
-        raise SettingsError(f"{variable('data_dir')}: {error}") from error
+        return Tiers.load(settings.tiers_file)
+    except (OSError, TiersError) as error:
+        raise SettingsError(f"{variable('tiers_file')}: {error}") from error

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from guards.errors import Draining, StoreUnavailable
-from guards.keys import Keyring
+from guards.keyring import Keyring
 from guards.principal import Principal
 from streaming.errors import SurtitleError
 
@@ -22,18 +22,29 @@ WATCH_SECONDS: Final = 1.0
 """How often the keys of running sessions are looked at again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a stream has come. ``behind_seconds`` of its audio wait to be listened to."""
+
+    audio_seconds: float = 0.0
+    behind_seconds: float = 0.0
+    finals: int = 0
+    characters: int = 0
+
+
 @dataclass(slots=True, eq=False)
 class LiveSession:
     """One running stream.
 
     ``end`` is called on the loop, at most once, and must not block: it makes the session send
-    what it owes, then the error, and close. ``info`` is for the administration to read.
+    what it owes, then the error, and close. ``progress`` is for the administration to read.
     """
 
     id: str
     principal: Principal
     end: Callable[[SurtitleError], None]
-    info: dict[str, Any] = field(default_factory=dict)
+    progress: Callable[[], Progress] = Progress
+    address: str = ""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ending: bool = False
 
@@ -101,7 +112,10 @@ class SessionRegistry:
 
 async def end_invalid(sessions: SessionRegistry, keyring: Keyring) -> None:
     """End the sessions whose key was revoked or has expired since they began."""
-    invalid = await keyring.invalid({session.principal.key_id for session in sessions})
+    invalid = await keyring.invalid(
+        # Users of an external issuer have no key that could end.
+        {session.principal.key_id for session in sessions if not session.principal.issuer}
+    )
     for session in sessions:
         error = invalid.get(session.principal.key_id)
         if error is not None and not session.ending:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import (
-    AliasChoices,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.setting_types import (
+    AnyCase,
+    DataDirectory,
+    ExistingDirectories,
+    ExistingFile,
+    HeaderSecret,
+    Networks,
+    Origins,
+    RedisUrl,
+    SecureUrl,
+    UserTier,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from guards.origins import normalize
+from guards.principal import Tier
 
 PREFIX: Final = "SURTITLE_"
 ENV_FILE: Final = ".env"
@@ -73,25 +78,86 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    data_dir: Path = Field(
+    data_dir: DataDirectory = Field(
         default_factory=default_data_dir,
         description="Directory for keys and models (default: the platform's own data directory).",
     )
-    admin_key: SecretStr | None = Field(
+    admin_key: HeaderSecret | None = Field(
         None,
-        description="An admin key that always works; without one, the first start makes one.",
+        description="An admin key that always works, 16 characters or more; without one, the first "
+        "start makes one.",
     )
-    redis_url: SecretStr | None = Field(
+    redis_url: RedisUrl | None = Field(
         None,
         validation_alias=AliasChoices("REDIS_URL"),
-        description="Reserved for state shared by several servers; this version stops on it.",
+        description="Where several servers share their state: redis://, rediss://, unix://, "
+        "redis+sentinel://host,host/service or redis+cluster://host,host. Without it state is kept "
+        "in the data directory and in memory, for one server.",
+    )
+    redis_prefix: str = Field(
+        "surtitle", pattern=r"^[\w.:-]{1,64}$", description="Beginning of every key in Redis."
+    )
+    pepper: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret with which API keys are hashed, for servers that share Redis and not "
+        "their data directory. Without one it is made and kept there.",
+    )
+    away_auth: Annotated[Literal["closed", "open"], AnyCase] = Field(
+        "closed",
+        description="While Redis is away: turn new requests and streams away (closed), or believe "
+        "the keys that this server has seen before (open).",
+    )
+    away_metering: Annotated[Literal["open", "closed"], AnyCase] = Field(
+        "open",
+        description="While Redis is away: note usage in the data directory and book it later "
+        "(open), or turn away what is new (closed). What runs goes on and is noted.",
+    )
+    tiers_file: ExistingFile | None = Field(
+        None, description="TOML file with the limits of tiers that are not the default."
+    )
+    adaptive_limits: bool = Field(
+        True, description="Whether limits of the lower tiers shrink while the server is overloaded."
+    )
+
+    token_seconds: int = Field(
+        900, ge=10, le=86_400, description="How long a token of POST /auth/token is good for."
+    )
+    jwt_keys: ExistingFile | None = Field(
+        None,
+        description="JSON Web Key set (RFC 7517) that tokens are signed with, HS256, RS256 or "
+        "ES256: the first key signs, all verify (default: one key made from the pepper).",
+    )
+    jwt_issuer: str = Field("surtitle", min_length=1, description="Issuer (`iss`) of our tokens.")
+    jwt_audience: str = Field(
+        "surtitle", min_length=1, description="Audience (`aud`) of our tokens."
+    )
+    jwks_url: SecureUrl | None = Field(
+        None,
+        description="Where an external token issuer publishes its keys; its users need none here.",
+    )
+    jwks_issuer: str | None = Field(
+        None, min_length=1, description="The external issuer's name (`iss`); needed with the URL."
+    )
+    jwks_audience: str = Field(
+        "surtitle", min_length=1, description="Audience (`aud`) of the external issuer's tokens."
+    )
+    jwks_tier: UserTier = Field(
+        Tier.FREE, description="Tier of the external issuer's users whose token names none."
+    )
+    login_failures_per_minute: int = Field(
+        100,
+        ge=0,
+        description="Wrong credentials after which an address has to wait; 0 counts none.",
     )
 
     asr_model: str = Field(
         "base", min_length=1, description="Whisper model: a name, a directory or a hub id."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where models run.")
-    compute_type: ComputeType = Field(
+    device: Annotated[Literal["auto", "cpu", "cuda"], AnyCase] = Field(
+        "auto", description="Where models run."
+    )
+    compute_type: Annotated[ComputeType, AnyCase] = Field(
         "default", description="Number format of the weights; default: int8 on CPU."
     )
     asr_replicas: int | None = Field(
@@ -100,21 +166,26 @@ class Settings(BaseSettings):
     asr_threads: int | None = Field(
         None, ge=1, le=256, description="Threads of each speech worker (default: fits the machine)."
     )
-    translation_models: Annotated[tuple[Path, ...], NoDecode] = Field(
+    translation_models: ExistingDirectories = Field(
         (), description="Directories of CTranslate2 translation models, separated by commas."
     )
 
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_origins: Origins = Field(
         (),
         description="Origins of other web pages that may use this server, separated by commas.",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         (),
         description="Addresses or networks of proxies whose X-Forwarded headers are believed, "
         "separated by commas.",
     )
-    ssl_certfile: Path | None = Field(None, description="TLS certificate chain, PEM.")
-    ssl_keyfile: Path | None = Field(None, description="TLS private key, PEM.")
+    hsts_seconds: int = Field(
+        31_536_000,
+        ge=0,
+        description="How long browsers shall insist on TLS once they had it; 0 does not tell them.",
+    )
+    ssl_certfile: ExistingFile | None = Field(None, description="TLS certificate chain, PEM.")
+    ssl_keyfile: ExistingFile | None = Field(None, description="TLS private key, PEM.")
 
     max_upload_bytes: int = Field(
         200 * MIB, ge=1024, description="Largest file POST /transcribe/audio takes."
@@ -148,76 +219,12 @@ class Settings(BaseSettings):
         20.0, ge=0, description="How long a stop waits for running sessions to get their finals."
     )
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="Least severe entries to log."
     )
-    log_format: Literal["console", "json"] = Field("console", description="Form of the log.")
-
-    @field_validator("translation_models", "allowed_origins", "trusted_proxies", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("log_level", "log_format", "device", "compute_type", mode="before")
-    @classmethod
-    def _lower(cls, value: Any) -> Any:
-        return value.lower() if isinstance(value, str) else value
-
-    @field_validator("data_dir")
-    @classmethod
-    def _home(cls, value: Path) -> Path:
-        path = value.expanduser().absolute()
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"{path} is not a directory")
-        return path
-
-    @field_validator("translation_models")
-    @classmethod
-    def _models_exist(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        paths = tuple(path.expanduser().absolute() for path in value)
-        for path in paths:
-            if not path.is_dir():
-                raise ValueError(f"{path} is not a directory")
-        return paths
-
-    @field_validator("ssl_certfile", "ssl_keyfile")
-    @classmethod
-    def _files_exist(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.expanduser().is_file():
-            raise ValueError(f"{value} is not a file")
-        return value.expanduser() if value is not None else None
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(normalize(origin) for origin in value)
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for proxy in value:
-            if proxy != "*":
-                ipaddress.ip_network(proxy, strict=False)
-        return value
-
-    @field_validator("admin_key")
-    @classmethod
-    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            text = value.get_secret_value()
-            if not (text.isascii() and text.isprintable()) or " " in text:
-                raise ValueError("a key is printable ASCII without spaces, to fit into a header")
-        return value
-
-    @field_validator("redis_url")
-    @classmethod
-    def _no_redis_yet(cls, value: SecretStr | None) -> SecretStr | None:
-        # Ignoring it would let two servers believe that they share keys and limits.
-        if value is not None:
-            raise ValueError("this version keeps its state in the data directory only; unset it")
-        return value
+    log_format: Annotated[Literal["console", "json"], AnyCase] = Field(
+        "console", description="Form of the log."
+    )
 
     @model_validator(mode="after")
     def _whole_certificate(self) -> Self:
@@ -228,10 +235,32 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _whole_issuer(self) -> Self:
+        if (self.jwks_url is None) != (self.jwks_issuer is None):
+            missing = "JWKS_ISSUER" if self.jwks_issuer is None else "JWKS_URL"
+            raise SettingsError(
+                f"{PREFIX}{missing}: an issuer and its keys are only of use together"
+            )
+        if self.jwks_issuer == self.jwt_issuer:
+            raise SettingsError(f"{PREFIX}JWKS_ISSUER: is the name of our own tokens' issuer")
+        return self
+
     @property
     def secure(self) -> bool:
         """Whether the server itself speaks TLS."""
         return self.ssl_certfile is not None
+
+    @property
+    def secrets(self) -> list[str]:
+        """Every secret among these, as it may turn up somewhere: a URL's password, too."""
+        found = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                text = value.get_secret_value()
+                found += [text, unquote(urlsplit(text).password or "")]
+        return list(filter(None, found))
 
     @property
     def database(self) -> Path:

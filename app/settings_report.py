@@ -16,7 +16,14 @@ from pydantic import SecretStr
 from app.settings import ENV_FILE, PREFIX, Settings, variable
 
 _FOREIGN: Final = frozenset(
-    {"SURTITLE_KEY", "SURTITLE_SERVER", "SURTITLE_SPEECH", "SURTITLE_REQUIRE_SPEECH"}
+    {
+        "SURTITLE_KEY",
+        "SURTITLE_SERVER",
+        "SURTITLE_SPEECH",
+        "SURTITLE_REQUIRE_SPEECH",
+        "SURTITLE_REQUIRE_REDIS",
+        "SURTITLE_UPDATE_SNAPSHOTS",
+    }
 )
 """Variables with our prefix that are read by the command line's clients and by the tests."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, cast
@@ -24,6 +24,8 @@ _IN_MEMORY: Final = 1024 * 1024
 """Bytes of a file that stay in memory; the rest goes to a temporary file."""
 _MAX_FIELD_BYTES: Final = 16 * 1024
 _MAX_PARTS: Final = 32
+_PATIENCE_SECONDS: Final = 60.0
+"""How long an upload may stand still."""
 
 
 class InvalidForm(SurtitleError):
@@ -38,6 +40,13 @@ class FileTooLarge(SurtitleError):
 
     code = "payload_too_large"
     status = 413
+
+
+class UploadStalled(SurtitleError):
+    """Nothing of an upload came for a long time."""
+
+    code = "request_timeout"
+    status = 408
 
 
 @dataclass(slots=True)
@@ -56,7 +65,7 @@ async def receive_form(request: Request[Any, Any, Any], *, max_bytes: int) -> As
     """Read a form whose file part is called ``file``; the file is deleted on exit.
 
     Raises ``UnsupportedMedia`` when the body is no multipart form, ``FileTooLarge`` as soon as
-    that shows, and ``InvalidForm``.
+    that shows, ``UploadStalled``, and ``InvalidForm``.
     """
     kind, options = request.content_type
     boundary = options.get("boundary")
@@ -97,12 +106,23 @@ class _Reader:
 
     async def read(self, request: Request[Any, Any, Any]) -> None:
         with self._parser:
-            async for chunk in request.stream():
+            stream = request.stream()
+            while (chunk := await self._next(stream)) is not None:
                 # An empty chunk would tell the parser that this was all.
                 if chunk and not self._parser.closed:
                     await self._feed(chunk)
         self._form.sha256 = self._digest.hexdigest()
         await asyncio.to_thread(self._form.file.seek, 0)
+
+    @staticmethod
+    async def _next(stream: AsyncGenerator[bytes, None]) -> bytes | None:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await anext(stream, None)
+        except TimeoutError as error:
+            raise UploadStalled(
+                f"Nothing of the upload came for {_PATIENCE_SECONDS:g} seconds."
+            ) from error
 
     async def _feed(self, chunk: bytes) -> None:
         sound = bytearray()

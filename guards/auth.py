@@ -7,110 +7,96 @@ established is ``connection.user``.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
-from guards.errors import (
-    AuthenticationRequired,
-    CredentialInQuery,
-    Forbidden,
-    InvalidCredential,
-    OriginForbidden,
-)
-from guards.keys import Keyring
+from guards.credentials import Given, address_of, presented
+from guards.errors import Forbidden, InvalidCredential, OriginForbidden
+from guards.keyring import Keyring
 from guards.origins import OriginPolicy
-from guards.principal import ADMIN, Principal
-from guards.secrets import PREFIX
+from guards.principal import ADMIN, STREAM, TRANSCRIBE, TRANSLATE, Principal
+from guards.throttle import LoginThrottle
 from guards.tickets import Tickets
+from guards.tokens import Tokens, looks_like_token
 
 Connection = ASGIConnection[Any, Any, Any, Any]
-
-_LASTING: Final = frozenset(
-    {"key", "api_key", "apikey", "api-key", "x-api-key", "token", "access_token", "authorization"}
-)
-"""Names under which people put lasting credentials into addresses."""
+Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
 
 
 class Authenticator:
     """Finds the credential of a connection, and who holds it."""
 
-    def __init__(self, keyring: Keyring, tickets: Tickets, origins: OriginPolicy) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        tickets: Tickets,
+        tokens: Tokens,
+        origins: OriginPolicy,
+        throttle: LoginThrottle | None = None,
+    ) -> None:
         self.keyring = keyring
         self.tickets = tickets
+        self.tokens = tokens
         self.origins = origins
+        self.throttle = throttle
 
     async def authenticate(self, connection: Connection) -> Principal:
-        """The principal behind ``Authorization``, ``X-API-Key`` or a WebSocket's ``ticket``.
+        """The principal behind the credential that a connection presents.
 
-        Raises an ``AuthenticationError``, or ``CredentialInQuery``.
+        Raises an ``AuthenticationError``, ``CredentialInQuery``, or ``TooManyFailures`` for an
+        address that has sent too many wrong ones, whatever it sends now.
         """
-        ticket = self._query_ticket(connection)
-        key = self._header_key(connection)
-        if key is not None:
-            return await self.keyring.authenticate(key)
-        if ticket is not None and connection.scope["type"] == ScopeType.WEBSOCKET:
-            return await self._use(ticket)
-        raise AuthenticationRequired(
-            "Give an API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`"
-            + (
-                ", or a ticket from POST /v1/tickets as `?ticket=`."
-                if connection.scope["type"] == ScopeType.WEBSOCKET
-                else "."
-            )
-        )
+        throttle, address = self.throttle, address_of(connection)
+        if throttle is not None:
+            await throttle.check(address)
+        try:
+            return await self._holder(presented(connection))
+        except InvalidCredential:
+            if throttle is not None:
+                await throttle.failed(address)
+            raise
+
+    async def _holder(self, given: Given) -> Principal:
+        if given.is_ticket:
+            return await self._use(given.text)
+        if looks_like_token(given.text):
+            return await self.tokens.authenticate(given.text)
+        return await self.keyring.authenticate(given.text)
 
     async def _use(self, ticket: str) -> Principal:
         """Take a ticket; its key may have been revoked since it was issued."""
-        principal = self.tickets.take(ticket)
-        reason = (await self.keyring.invalid([principal.key_id])).get(principal.key_id)
-        if reason is not None:
-            raise reason
+        principal = await self.tickets.take(ticket)
+        if not principal.issuer:
+            reason = (await self.keyring.invalid([principal.key_id])).get(principal.key_id)
+            if reason is not None:
+                raise reason
         return principal
 
-    @staticmethod
-    def _header_key(connection: Connection) -> str | None:
-        authorization = connection.headers.get("authorization", "").strip()
-        scheme, _, credential = authorization.partition(" ")
-        if scheme.lower() == "bearer":
-            if not credential.strip():
-                raise InvalidCredential("`Authorization: Bearer` lacks its key.")
-            return credential.strip()
-        key = connection.headers.get("x-api-key", "").strip()
-        if key:
-            return key
-        if authorization:
-            raise InvalidCredential("This Authorization scheme is not supported; use Bearer.")
-        return None
 
-    @staticmethod
-    def _query_ticket(connection: Connection) -> str | None:
-        ticket = None
-        query = connection.scope.get("query_string", b"").decode("latin-1")
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            if name.lower() in _LASTING or value.startswith(PREFIX):
-                raise CredentialInQuery(
-                    "An API key must not stand in the address, which ends up in logs: send it as "
-                    "`Authorization: Bearer <key>`, or exchange it for a ticket (POST /v1/tickets)"
-                )
-            if name == "ticket":
-                ticket = value
-        return ticket
+def requires(scope: str) -> Guard:
+    """A guard: a valid credential with this scope, whose principal becomes ``connection.user``."""
+
+    async def guard(connection: Connection, _: BaseRouteHandler) -> None:
+        principal = await _establish(connection)
+        if not principal.may(scope):
+            raise Forbidden(f"This needs a key with the scope `{scope}`.", scope=scope)
+
+    return guard
+
+
+may_stream: Final = requires(STREAM)
+may_transcribe: Final = requires(TRANSCRIBE)
+may_translate: Final = requires(TRANSLATE)
+admin_only: Final = requires(ADMIN)
 
 
 async def authenticated(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard: a valid credential, whose principal becomes ``connection.user``."""
+    """Guard: a valid credential of any scope."""
     await _establish(connection)
-
-
-async def admin_only(connection: Connection, _: BaseRouteHandler) -> None:
-    """Guard: a valid credential with the admin scope."""
-    principal = await _establish(connection)
-    if not principal.may(ADMIN):
-        raise Forbidden("This needs a key with the admin scope.", scope=ADMIN)
 
 
 async def permitted_origin(connection: Connection, _: BaseRouteHandler) -> None:

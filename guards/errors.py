@@ -7,14 +7,27 @@ SurtitleError
 │   ├── ExpiredCredential      fatal: also ends a running session
 │   └── KeyRevoked             fatal: also ends a running session
 ├── PermissionRefused          403
+│   ├── SessionClosed          fatal: ends a running session
 │   ├── Forbidden
 │   └── OriginForbidden
 ├── CredentialInQuery          400
 ├── KeyUnknown                 404
+├── SessionUnknown             404
+├── KeyFixed                   409
 ├── TooManyTickets             429
+├── TooManyFailures            429
+├── LimitExceeded              429
+│   ├── RateLimited
+│   ├── TooManyStreams
+│   ├── QuotaExceeded          fatal: also ends a running session
+│   └── SessionTooLong         fatal: ends a running session
 ├── StoreUnavailable           503
+├── IssuerUnavailable          503
 ├── Starting                   503
-└── Draining                   503, fatal: also ends a running session
+├── Draining                   503, fatal: also ends a running session
+├── ScopeUnknown               400
+├── LimitUnknown               400
+└── ExpiryPassed               400
 """
 
 from __future__ import annotations
@@ -60,6 +73,13 @@ class Forbidden(PermissionRefused):
     """The credential lacks a scope."""
 
 
+class SessionClosed(PermissionRefused):
+    """An administrator ended the session."""
+
+    code = "session_closed"
+    fatal = True
+
+
 class OriginForbidden(PermissionRefused):
     """A browser on a page of an origin that is not on the list."""
 
@@ -80,6 +100,20 @@ class KeyUnknown(SurtitleError):
     status = 404
 
 
+class KeyFixed(SurtitleError):
+    """This key is a setting, and not to be changed here."""
+
+    code = "key_fixed"
+    status = 409
+
+
+class SessionUnknown(SurtitleError):
+    """No stream of this id is running in this process."""
+
+    code = "session_unknown"
+    status = 404
+
+
 class TooManyTickets(SurtitleError):
     """One key holds too many unused tickets, or all keys together do."""
 
@@ -88,10 +122,58 @@ class TooManyTickets(SurtitleError):
     retryable = True
 
 
+class TooManyFailures(SurtitleError):
+    """Too many wrong credentials came from one address."""
+
+    code = "too_many_failures"
+    status = 429
+    retryable = True
+
+
+class LimitExceeded(SurtitleError):
+    """A key has used what its tier, or its own limits, allow."""
+
+    code = "limit_exceeded"
+    status = 429
+    retryable = True
+
+
+class RateLimited(LimitExceeded):
+    """Too many requests in a minute or a day."""
+
+    code = "rate_limited"
+
+
+class TooManyStreams(LimitExceeded):
+    """Too many streams of this key are open at once."""
+
+    code = "too_many_streams"
+
+
+class QuotaExceeded(LimitExceeded):
+    """The day's audio or characters are used up."""
+
+    code = "quota_exceeded"
+    fatal = True
+
+
+class SessionTooLong(LimitExceeded):
+    """A stream has lasted as long as one may."""
+
+    code = "session_too_long"
+    fatal = True
+
+
 class StoreUnavailable(ServiceError):
     """The keys can't be read or written just now; who may is not guessed at."""
 
     code = "store_unavailable"
+
+
+class IssuerUnavailable(ServiceError):
+    """The keys of an external token issuer can't be fetched just now."""
+
+    code = "issuer_unavailable"
 
 
 class Starting(SurtitleError):
@@ -115,6 +197,13 @@ class ScopeUnknown(SurtitleError):
     """A key can't be given this scope."""
 
     code = "scope_unknown"
+    status = 400
+
+
+class LimitUnknown(SurtitleError):
+    """A key can't be given this limit."""
+
+    code = "limit_unknown"
     status = 400
 
 

@@ -10,17 +10,62 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from guards.errors import InvalidCredential, TooManyTickets
 from guards.principal import Principal
+
+PER_KEY: Final = 200
+"""Unused tickets a key may have."""
 
 _PREFIX: Final = "tk_"
 _BYTES: Final = 32
 
 
-class Tickets:
-    """Unused tickets of one process, in memory.
+def mint() -> str:
+    """A new ticket."""
+    return _PREFIX + secrets.token_urlsafe(_BYTES)
+
+
+def unknown() -> InvalidCredential:
+    """The error for a ticket that is not, or no longer, good."""
+    return InvalidCredential("This ticket is unknown, was used already, or has expired.")
+
+
+def too_many(retry_after: float) -> TooManyTickets:
+    """The error for a key that hoards tickets."""
+    return TooManyTickets(
+        "There are too many unused tickets; use them, or wait until they expire.",
+        retry_after=retry_after,
+    )
+
+
+class Tickets(Protocol):
+    """Where unused tickets are kept. Held to one contract suite."""
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds for which an unused ticket is good."""
+        ...
+
+    async def issue(self, principal: Principal) -> str:
+        """A ticket that stands for this principal once.
+
+        Raises ``TooManyTickets`` or ``StoreUnavailable``.
+        """
+        ...
+
+    async def take(self, ticket: str) -> Principal:
+        """Use a ticket up; of two who try, one succeeds.
+
+        Raises ``InvalidCredential`` when it is unknown, used or expired, or ``StoreUnavailable``.
+        The three are not told apart: a ticket that is gone leaves no trace to tell them by.
+        """
+        ...
+
+
+class MemoryTickets:
+    """:class:`Tickets` of one process.
 
     ``lifetime`` is in seconds; ``clock`` gives seconds and never runs backwards. All on one event
     loop, so that taking a ticket is atomic. Bounded, in all and for each key: when there is no
@@ -32,10 +77,10 @@ class Tickets:
         *,
         lifetime: float = 60.0,
         limit: int = 10_000,
-        limit_per_key: int = 200,
+        limit_per_key: int = PER_KEY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lifetime = lifetime
+        self._lifetime = lifetime
         self._limit = limit
         self._limit_per_key = limit_per_key
         self._clock = clock
@@ -47,29 +92,25 @@ class Tickets:
         self._expire()
         return len(self._open)
 
-    def issue(self, principal: Principal) -> str:
-        """A ticket that stands for this principal once. Raises ``TooManyTickets``."""
+    @property
+    def lifetime(self) -> float:
+        return self._lifetime
+
+    async def issue(self, principal: Principal) -> str:
         self._expire()
         held = self._held[principal.key_id]
         if held >= self._limit_per_key or len(self._open) >= self._limit:
-            raise TooManyTickets(
-                "There are too many unused tickets; use them, or wait until they expire.",
-                retry_after=self._until_room(principal.key_id if held else None),
-            )
-        ticket = _PREFIX + secrets.token_urlsafe(_BYTES)
-        self._open[ticket] = (self._clock() + self.lifetime, principal)
+            raise too_many(self._until_room(principal.key_id if held else None))
+        ticket = mint()
+        self._open[ticket] = (self._clock() + self._lifetime, principal)
         self._held[principal.key_id] += 1
         return ticket
 
-    def take(self, ticket: str) -> Principal:
-        """Use a ticket up. Raises ``InvalidCredential`` when it is unknown, used or expired.
-
-        The three are not told apart: a ticket that is gone leaves no trace to tell them by.
-        """
+    async def take(self, ticket: str) -> Principal:
         self._expire()
         held = self._open.pop(ticket, None)
         if held is None:
-            raise InvalidCredential("This ticket is unknown, was used already, or has expired.")
+            raise unknown()
         self._release(held[1])
         return held[1]
 

@@ -31,6 +31,8 @@ class WhisperTokens:
     def __init__(self, path: Path, *, multilingual: bool) -> None:
         """``path`` is the model directory, with its ``tokenizer.json``."""
         self._hub = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
+        # What clients send is text, also where it looks like a control token.
+        self._hub.encode_special_tokens = True
         self.multilingual = multilingual
         self._plain = Tokenizer(self._hub, multilingual, task="transcribe", language="en")
         self.eot: int = self._plain.eot

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_PIECE: Final = 16 * 1024
+"""Bytes of a frame that are metered at a time: half a second of 16-bit audio at 16 kHz."""
+
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
 
@@ -55,6 +58,24 @@ class Transport(Protocol):
 
     async def close(self, code: int, reason: str) -> None:
         """Close the connection. Raises ``ConnectionError`` when the client has gone."""
+        ...
+
+
+class Meter(Protocol):
+    """Is told what a session uses, while it uses it."""
+
+    async def spend(self, audio_ms: int, characters: int) -> Sequence[wire.WarningEvent]:
+        """Take totals so far; returns what the client is to be told.
+
+        Raises a fatal ``SurtitleError`` to end the session: what was said is finalised.
+        """
+        ...
+
+    async def settle(self, audio_ms: int, characters: int) -> None:
+        """Take what it comes to in the end, before the client is told of the end.
+
+        May be called more than once; raises nothing.
+        """
         ...
 
 
@@ -116,6 +137,7 @@ class StreamDriver:
         transport: Transport,
         models: Models,
         timeouts: Timeouts | None = None,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -124,6 +146,7 @@ class StreamDriver:
         self._timeouts = timeouts or Timeouts()
         self._clock = clock
         self._lag = _Lag()
+        self._meter = meter
         self._outbox = Outbox()
         self._outgoing = asyncio.Event()
         self._progress = asyncio.Event()
@@ -180,13 +203,39 @@ class StreamDriver:
                 return
             if isinstance(frame, str):
                 session.receive_text(frame)
-            else:
-                session.receive_binary(frame)
+                await self._heard()
+                continue
+            for piece in self._pieces(frame):
+                session.receive_binary(piece)
                 self._watch_lag()
-            self._perform()
-            await self._sound.join()
+                await self._heard()
+                if session.ending:
+                    break
         # Only the writer ends a session that has ended by itself.
         await asyncio.Event().wait()
+
+    def _pieces(self, frame: bytes) -> list[bytes]:
+        """A frame as it is metered. Captions don't depend on where it is cut."""
+        size = len(frame)
+        if self._meter is None or not _PIECE < size <= self.session.config.max_message_bytes:
+            return [frame]
+        return [frame[at : at + _PIECE] for at in range(0, size, _PIECE)]
+
+    async def _heard(self) -> None:
+        """Wait until what was given to the session is known to it, and meter it."""
+        self._perform()
+        await self._sound.join()
+        if self._meter is None:
+            return
+        session = self.session
+        try:
+            warnings = await self._meter.spend(session.audio_ms, session.characters)
+        except SurtitleError as error:
+            self.end(error)
+            return
+        if not session.ended:
+            for warning in warnings:
+                self._send(warning)
 
     def _watch_lag(self) -> None:
         session = self.session
@@ -239,6 +288,8 @@ class StreamDriver:
     async def _write(self) -> None:
         try:
             while True:
+                if self._close is not None and self._meter is not None:
+                    await self._meter.settle(self.session.audio_ms, self.session.characters)
                 while (event := self._outbox.take()) is not None:
                     async with asyncio.timeout(self._timeouts.send):
                         await self._transport.send(wire.encode(event))
@@ -298,6 +349,7 @@ class StreamDriver:
         self._jobs[key] = task
 
         def forget(done: asyncio.Task[None]) -> None:
+            work.close()  # a task that is cancelled at once never begins it
             # A retry of the same job may stand in its place by now.
             if self._jobs.get(key) is done:
                 del self._jobs[key]

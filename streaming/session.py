@@ -35,6 +35,7 @@ from streaming.errors import (
 from streaming.pcm import CONTAINER_ENCODINGS, PcmDecoder, Windower
 from streaming.ports import LanguageCatalogue
 from streaming.segmenter import Segmenter, SegmenterConfig, SegmenterEvent
+from streaming.text import clean
 from streaming.translations import Translations
 from streaming.types import (
     SAMPLE_RATE,
@@ -143,6 +144,16 @@ class StreamSession:
     def finals(self) -> int:
         """Finals emitted."""
         return self._captions.finals
+
+    @property
+    def audio_ms(self) -> int:
+        """Milliseconds of the client's audio received, begun ones too."""
+        return -(-self.audio_samples * 1000 // SAMPLE_RATE)
+
+    @property
+    def characters(self) -> int:
+        """Characters given to be translated, once for each target."""
+        return self._translations.characters
 
     @property
     def behind(self) -> float:
@@ -314,7 +325,7 @@ class StreamSession:
         self._translations.targets = targets
         options = self._captions.options
         options.language = language
-        options.vocabulary = tuple(start.vocabulary)
+        options.vocabulary = _words(start.vocabulary)
         options.interim = start.interim
         options.words = start.word_timestamps
         if start.endpoint_ms is not None:
@@ -343,7 +354,7 @@ class StreamSession:
         if message.interim is not UNSET:
             options.interim = message.interim
         if message.vocabulary is not UNSET:
-            options.vocabulary = tuple(message.vocabulary)
+            options.vocabulary = _words(message.vocabulary)
         if message.endpoint_ms is not UNSET:
             self._segmenter.set_endpoint(message.endpoint_ms)
 
@@ -459,6 +470,10 @@ class StreamSession:
             self._actions.append(Close(error.close_code, error.code))
             return
         heard = seconds(self.audio_samples)
-        usage = wire.Usage(audio_seconds=heard, characters=self._translations.characters)
+        usage = wire.Usage(audio_seconds=heard, characters=self.characters)
         self._emit(wire.DoneEvent(audio_seconds=heard, segments=self.finals, usage=usage))
         self._actions.append(Close(1000, ""))
+
+
+def _words(vocabulary: list[str]) -> tuple[str, ...]:
+    return tuple(word for word in map(clean, vocabulary) if word.strip())

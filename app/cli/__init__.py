@@ -11,7 +11,10 @@ _COMMANDS: Final = {
     "serve": "Serve on the configured address.",
     "settings": "Show the effective settings and where they come from.",
     "models": "List, check and fetch speech models.",
-    "keys": "Create, list and revoke API keys.",
+    "keys": "Create, list, change, rotate and revoke API keys.",
+    "usage": "Show what was used.",
+    "sessions": "List and end the running streams of a server.",
+    "admin": "Run a server: its caches, limits, log, drain and audit log.",
     "transcribe": "Transcribe an audio file.",
     "stream": "Caption a file or the microphone live.",
 }

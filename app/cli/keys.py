@@ -1,74 +1,88 @@
-"""``surtitle keys``: works on the data directory, whether or not a server runs on it."""
+"""``surtitle keys``: works on the state itself, whether or not a server runs on it."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sqlite3
-from collections.abc import Awaitable, Callable
+import getpass
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import click
 
-from app.cli.common import fail, load_settings
-from app.settings import Settings
-from guards.errors import KeyUnknown, StoreUnavailable
-from guards.keys import KeyRecord, Keyring
+from app.cli.common import USAGE, as_text, fail, on_state
+from app.state import State
+from guards.audit import AuditEntry, recorded
+from guards.keys import KeyChanges, KeyRecord
 from guards.principal import SCOPES, Tier
-from guards.secrets import load_pepper
-from guards.sqlite_keys import SchemaTooNew, SqliteKeyStore
+from guards.tiers import check
+from streaming.errors import SurtitleError
 
 R = TypeVar("R")
+
+_TIER = click.Choice([tier.value for tier in Tier])
+_SCOPE = click.Choice(sorted(SCOPES))
+_DAYS = click.FloatRange(min=0, min_open=True)
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+_scopes = click.option("--scope", "scopes", multiple=True, type=_SCOPE, help="What it may do.")
+_limits = click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="In place of the tier's."
+)
 
 
 @click.group("keys")
 def command() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list, change, rotate and revoke API keys."""
 
 
 @command.command("create")
 @click.option("--user", required=True, help="Who the key is for.")
-@click.option(
-    "--tier",
-    type=click.Choice([tier.value for tier in Tier]),
-    default=Tier.FREE.value,
-    show_default=True,
-)
+@click.option("--tier", type=_TIER, default=Tier.FREE.value, show_default=True)
 @click.option("--name", default="", help="What the key is for.")
-@click.option("--scope", "scopes", multiple=True, type=click.Choice(sorted(SCOPES)))
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@_scopes
+@_limits
+@click.option("--days", type=_DAYS, help="Days until it expires.")
+@_as_json
 def create(
-    user: str, tier: str, name: str, scopes: tuple[str, ...], days: float | None, as_json: bool
+    user: str,
+    tier: str,
+    name: str,
+    scopes: tuple[str, ...],
+    limits: tuple[str, ...],
+    days: float | None,
+    as_json: bool,
 ) -> None:
     """Create a key. It is shown this once."""
-    expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    numbers = _numbers(limits)
 
-    async def issue(keyring: Keyring) -> tuple[str, KeyRecord]:
-        return await keyring.issue(
-            user_id=user, tier=Tier(tier), name=name, scopes=scopes, expires_at=expires_at
-        )
+    async def issue(state: State) -> tuple[str, KeyRecord]:
+        entry = _entry("key.create", user_id=user, tier=tier, scopes=list(scopes))
+        async with recorded(state.audit.append, entry) as action:
+            key, record = await state.keyring.issue(
+                user_id=user,
+                tier=Tier(tier),
+                name=name,
+                scopes=scopes,
+                expires_at=_in(days),
+                limits=numbers,
+            )
+            action.target = record.key_id
+            return key, record
 
-    key, record = _run(issue)
-    if as_json:
-        click.echo(json.dumps({"api_key": key, **_members(record)}, indent=2))
-    else:
-        click.echo(key)
-        click.echo(f"{record.key_id} for {record.user_id}; the key is not shown again", err=True)
+    _show_secret(*_run(issue), as_json=as_json)
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@_as_json
 def listing(as_json: bool) -> None:
     """List all keys, revoked and expired ones too."""
 
-    async def read(keyring: Keyring) -> list[KeyRecord]:
-        return await keyring.store.listing()
+    async def read(state: State) -> list[KeyRecord]:
+        return await state.keyring.store.listing()
 
     records = _run(read)
     if as_json:
-        click.echo(json.dumps([_members(record) for record in records], indent=2))
+        click.echo(as_text([record.shown for record in records]))
         return
     from rich.console import Console
     from rich.table import Table
@@ -90,53 +104,135 @@ def listing(as_json: bool) -> None:
     Console().print(table)
 
 
+@command.command("show")
+@click.argument("key_id")
+def show(key_id: str) -> None:
+    """Show all that is kept of a key, as JSON."""
+
+    async def read(state: State) -> KeyRecord:
+        return await state.keyring.show(key_id)
+
+    click.echo(as_text(_run(read).shown))
+
+
+@command.command("change")
+@click.argument("key_id")
+@click.option("--tier", type=_TIER)
+@click.option("--name", help="What the key is for.")
+@_scopes
+@_limits
+@click.option("--no-limits", is_flag=True, help="The tier's own limits again.")
+@click.option("--days", type=_DAYS, help="Days until it expires, from now.")
+@click.option("--for-ever", is_flag=True, help="It no longer expires.")
+def change(
+    key_id: str,
+    tier: str | None,
+    name: str | None,
+    scopes: tuple[str, ...],
+    limits: tuple[str, ...],
+    no_limits: bool,
+    days: float | None,
+    for_ever: bool,
+) -> None:
+    """Change what is given; the rest of the key stays as it is."""
+    if (limits and no_limits) or (days is not None and for_ever):
+        fail("these options contradict each other", USAGE)
+    changes: KeyChanges = {}
+    if tier is not None:
+        changes["tier"] = Tier(tier)
+    if name is not None:
+        changes["name"] = name
+    if scopes:
+        changes["scopes"] = frozenset(scopes)
+    if limits or no_limits:
+        changes["limits"] = _numbers(limits)
+    if days is not None or for_ever:
+        changes["expires_at"] = _in(days)
+
+    async def amend(state: State) -> KeyRecord:
+        async with recorded(state.audit.append, _entry("key.change", key_id, **changes)):
+            return await state.keyring.amend(key_id, changes)
+
+    click.echo(as_text(_run(amend).shown))
+
+
+@command.command("rotate")
+@click.argument("key_id")
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="How long the old secret stays good.",
+)
+@_as_json
+def rotate(key_id: str, overlap_hours: float, as_json: bool) -> None:
+    """Give a key a new secret. It is shown this once."""
+    overlap = overlap_hours * 3600
+
+    async def renew(state: State) -> tuple[str, KeyRecord]:
+        entry = _entry("key.rotate", key_id, overlap_seconds=overlap)
+        async with recorded(state.audit.append, entry):
+            return await state.keyring.rotate(key_id, overlap=overlap)
+
+    _show_secret(*_run(renew), as_json=as_json)
+
+
 @command.command("revoke")
 @click.argument("key_id")
 def revoke(key_id: str) -> None:
     """Revoke a key. Its running sessions end within 5 seconds."""
 
-    async def end(keyring: Keyring) -> None:
-        await keyring.revoke(key_id)
+    async def end(state: State) -> None:
+        async with recorded(state.audit.append, _entry("key.revoke", key_id)):
+            await state.keyring.revoke(key_id)
 
-    try:
-        _run(end)
-    except KeyUnknown as error:
-        fail(error.message)
+    _run(end)
     click.echo(f"{key_id} is revoked")
 
 
-def _run(action: Callable[[Keyring], Awaitable[R]]) -> R:
-    settings = load_settings()
+def _run(action: Callable[[State], Awaitable[R]]) -> R:
     try:
-        return asyncio.run(_with_keyring(settings, action))
-    except (OSError, ValueError, sqlite3.Error, SchemaTooNew, StoreUnavailable) as error:
-        fail(f"can't use the keys in {settings.data_dir}: {error}")
+        return on_state(action)
+    except SurtitleError as error:
+        fail(error.message)
 
 
-async def _with_keyring(settings: Settings, action: Callable[[Keyring], Awaitable[R]]) -> R:
-    store = await SqliteKeyStore.open(settings.database)
+def _entry(action: str, target: str = "", **details: Any) -> AuditEntry:
+    """Who has a shell on the server is an administrator, known by the name of the account."""
+    return AuditEntry(
+        at=datetime.now(UTC),
+        key_id="",
+        user_id=f"shell:{getpass.getuser()}",
+        action=action,
+        target=target,
+        details=details,
+    )
+
+
+def _numbers(limits: tuple[str, ...]) -> Mapping[str, int]:
+    """Limits given as ``name=number``; ends the program on what is none."""
+    found: dict[str, int] = {}
     try:
-        return await action(Keyring(store, load_pepper(settings.data_dir)))
-    finally:
-        await store.close()
+        for limit in limits:
+            name, _, number = limit.partition("=")
+            found[name.strip()] = int(number)
+        check(found)
+    except ValueError as error:
+        fail(f"--limit: {error}", USAGE)
+    return found
 
 
-def _members(record: KeyRecord) -> dict[str, Any]:
-    def text(moment: datetime | None) -> str | None:
-        return None if moment is None else moment.isoformat()
+def _in(days: float | None) -> datetime | None:
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
 
-    return {
-        "key_id": record.key_id,
-        "user_id": record.user_id,
-        "tier": record.tier.value,
-        "name": record.name,
-        "scopes": sorted(record.scopes),
-        "hint": record.hint,
-        "created_at": text(record.created_at),
-        "expires_at": text(record.expires_at),
-        "revoked_at": text(record.revoked_at),
-        "last_used_at": text(record.last_used_at),
-    }
+
+def _show_secret(key: str, record: KeyRecord, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(as_text({"api_key": key, **record.shown}))
+    else:
+        click.echo(key)
+        click.echo(f"{record.key_id} for {record.user_id}; the key is not shown again", err=True)
 
 
 def _day(moment: datetime | None) -> str:

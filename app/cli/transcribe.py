@@ -68,6 +68,8 @@ def _there(
 ) -> str:
     import httpx
 
+    from app.cli.api import refusal
+
     fields = {"format": _FORMATS[form]}
     fields |= {"language": language} if language else {}
     fields |= {"target": target} if target else {}
@@ -85,8 +87,4 @@ def _there(
         fail(f"{server} can't be reached: {error}")
     if response.is_success:
         return response.text
-    try:
-        problem = response.json()
-        fail(f"{problem['code']}: {problem['detail']}")
-    except (ValueError, KeyError, TypeError):
-        fail(f"{server} answered with HTTP {response.status_code}")
+    return fail(refusal(server, response))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, cast, get_args
@@ -20,15 +21,19 @@ from litestar.openapi.spec import (
 )
 from msgspec import UNSET, Struct, UnsetType
 
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, answered_as, problems
 from app.sentences import Segment
 from app.services import Services, services_of, serving
 from app.subtitles import render
 from app.transcription import Transcript
 from app.upload import Form, InvalidForm, receive_form
-from guards.auth import authenticated
+from guards.admission import limited
+from guards.auth import may_transcribe
 from guards.principal import Principal
+from guards.tiers import Endpoint
+from guards.usage import Amount
 from inference.audio import decode_file
+from streaming.types import SAMPLE_RATE
 
 Format = Literal["json", "verbose_json", "text", "srt", "vtt"]
 
@@ -80,9 +85,10 @@ class TranscriptInfo(Struct):
 
 @dataclass
 class _UploadOperation(Operation):
-    """Documents the form, which the handler reads by itself, as it arrives."""
+    """Documents the form, which the handler reads by itself, as it arrives, and the answers."""
 
     def __post_init__(self) -> None:
+        answered_as(self, "text/plain", "application/x-subrip", "text/vtt")
         text = partial(Schema, type=OpenAPIType.STRING)
         self.request_body = RequestBody(
             required=True,
@@ -132,7 +138,7 @@ _EXAMPLE: Final = {
 @post(
     "/transcribe/audio",
     status_code=200,
-    guards=[authenticated, serving],
+    guards=[may_transcribe, serving, limited(Endpoint.SPEECH)],
     summary="Transcribe an audio file, and translate it",
     description="The answer's form is chosen by `format`: JSON, plain text, or subtitles.",
     tags=["speech"],
@@ -142,7 +148,8 @@ _EXAMPLE: Final = {
     # The form's reader has bounds of its own, for the file and for the rest.
     request_max_body_size=None,
     response_headers=[
-        ResponseHeader(name="X-Surtitle-Cache", description="hit or miss", documentation_only=True)
+        *LIMITED,
+        ResponseHeader(name="X-Surtitle-Cache", description="hit or miss", documentation_only=True),
     ],
     responses={
         200: ResponseSpec(
@@ -151,7 +158,7 @@ _EXAMPLE: Final = {
             description="The transcript.",
             examples=[Example(value=_EXAMPLE)],
         ),
-        **problems(400, 401, 413, 415, 503),
+        **problems(400, 401, 403, 408, 413, 415, 429, 503),
     },
 )
 async def transcribe_audio(request: Request[Principal, Any, Any]) -> Response[Any]:
@@ -181,9 +188,12 @@ async def _transcript(
     language = None if spoken.lower() in ("", "auto") else services.languages.spoken(spoken)
     target = services.languages.target(wanted) if wanted else None
     key = (form.sha256, services.recognizer.model, language or "", target or "")
+    limits = services.limiter.limits(principal)
     known = services.transcripts.get(key)
     if known is not None:
-        return known, True
+        async with services.metering.request(principal, limits, _amount(known.duration)):
+            await _meter_translation(services, principal, known)
+            return known, True
     transcriber = services.transcriber
     if language is not None and target is not None:
         transcriber.require_route(language, target)
@@ -191,11 +201,28 @@ async def _transcript(
         decoded = await asyncio.to_thread(
             decode_file, form.file, max_seconds=services.settings.max_audio_seconds
         )
-        transcript = await transcriber.transcribe(
-            decoded.audio, language=language, target=target, tenant=principal.user_id
-        )
+        seconds = len(decoded.audio) / SAMPLE_RATE
+        async with services.metering.request(principal, limits, _amount(seconds)):
+            transcript = await transcriber.transcribe(
+                decoded.audio, language=language, target=target, tenant=principal.user_id
+            )
+            await _meter_translation(services, principal, transcript)
     services.transcripts.put(key, transcript)
     return transcript, False
+
+
+async def _meter_translation(
+    services: Services, principal: Principal, transcript: Transcript
+) -> None:
+    """Book the characters that were translated: how many, only the transcript tells."""
+    if transcript.translation is not None and transcript.text:
+        amount = Amount(characters=len(transcript.text))
+        charge = services.metering.charge(principal, amount)
+        await services.metering.book(charge, running=True)
+
+
+def _amount(seconds: float) -> Amount:
+    return Amount(audio_ms=math.ceil(seconds * 1000))
 
 
 def _respond(transcript: Transcript, form: Format, *, cached: bool) -> Response[Any]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from app import pages
 from app.services import Services, services_of
+from guards.adaptive import LEVELS
 from guards.errors import StoreUnavailable
 from inference.dispatcher import DispatcherStats
 from streaming.types import RouteKind
@@ -247,6 +248,9 @@ def _assess(services: Services, workers: dict[str, Worker], store: str) -> tuple
         for name, worker in workers.items()
         if worker.wait_p95_seconds > _SLOW_SECONDS
     ]
+    level = services.limiter.load.level
+    if level:
+        degraded.append(f"limits of the lower tiers are lowered by {level} of {len(LEVELS) - 1}")
     machine = services.machine.latest
     if machine.memory_used_percent > _FULL_PERCENT:
         degraded.append("memory is nearly full")

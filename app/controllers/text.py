@@ -11,12 +11,16 @@ from litestar.params import Body
 from msgspec import Meta, Struct
 
 from app.concurrency import map_bounded
-from app.controllers.documentation import SECURITY, problems
+from app.controllers.documentation import LIMITED, SECURITY, problems
 from app.services import Services, services_of, serving
-from guards.auth import authenticated
+from guards.admission import limited
+from guards.auth import may_translate
 from guards.principal import Principal
+from guards.tiers import Endpoint
+from guards.usage import Amount
 from inference.identification import UNDETERMINED
 from streaming.errors import PairUnsupported, SurtitleError, UnknownLanguage
+from streaming.text import clean
 from streaming.types import Priority, Route, Translation, TranslationJob
 
 _AT_ONCE: Final = 8
@@ -33,7 +37,10 @@ class TextTooLong(SurtitleError):
 
 
 class TranslateRequest(Struct):
-    """A text or a list of texts. ``source`` may be ``auto``."""
+    """A text or a list of texts. ``source`` may be ``auto``.
+
+    Control characters are left out, and characters composed (NFC); HTML is text like any other.
+    """
 
     text: str | Annotated[list[str], Meta(max_length=_MAX_TEXTS)]
     target: Tag
@@ -56,11 +63,12 @@ class TranslateResponse(Struct):
 @post(
     "/translate/text",
     status_code=200,
-    guards=[authenticated, serving],
+    guards=[may_translate, serving, limited(Endpoint.TEXT)],
     summary="Translate a text, or a list of texts",
     tags=["text"],
     security=SECURITY,
-    responses=problems(400, 401, 413, 503),
+    response_headers=LIMITED,
+    responses=problems(400, 401, 403, 413, 429, 503),
     operation_id="translateText",
 )
 async def translate_text(
@@ -83,7 +91,7 @@ async def translate_text(
 ) -> TranslateResponse:
     services = services_of(request)
     single = isinstance(data.text, str)
-    texts = [data.text] if isinstance(data.text, str) else data.text
+    texts = [clean(text) for text in ([data.text] if isinstance(data.text, str) else data.text)]
     limit = services.settings.max_text_chars
     if sum(map(len, texts)) > limit:
         raise TextTooLong(f"One request may hold {limit} characters.", max_chars=limit)
@@ -92,7 +100,10 @@ async def translate_text(
     if source is None:
         return TranslateResponse("" if single else texts, None, target, "", cached=False)
     route = _route(services, source, target)
-    results = await _translate(services, texts, route, request.user)
+    limits = services.limiter.limits(request.user)
+    amount = Amount(characters=sum(map(len, texts)))
+    async with services.metering.request(request.user, limits, amount):
+        results = await _translate(services, texts, route, request.user)
     cached = [cached for _, cached in results]
     return TranslateResponse(
         translation=results[0][0].text if single else [found.text for found, _ in results],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import json
 import wave
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,17 @@ from typing import Any
 import numpy as np
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from app.factory import create_app
+from app.identity import build_throttle, build_tokens
 from app.server import Server, bind, server_config
-from app.services import Services
+from app.services import Services, load_tiers
 from app.settings import Settings
-from guards.keys import Keyring
+from app.state import opened
+from guards.keys import KeyRecord
 from guards.principal import Tier
-from guards.secrets import load_pepper
-from guards.sqlite_keys import SqliteKeyStore
-from guards.tickets import Tickets
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
 from inference.identification import UNDETERMINED
 from inference.languages import Languages
@@ -38,8 +41,10 @@ class Fakes:
 
     recognizer: FakeRecognizer = field(default_factory=FakeRecognizer)
     translator: FakeTranslator = field(default_factory=FakeTranslator)
+    tier: Tier = Tier.PRO
     services: Services = field(init=False)
     key: str = ""
+    record: KeyRecord = field(init=False)
 
 
 def text_route(translator: FakeTranslator) -> Callable[[str, str], Route | None]:
@@ -72,7 +77,9 @@ async def services(
     """Services on fakes with a real key store; ready, with an admin key and a user's key."""
     fakes = fakes or Fakes()
     effective = Settings(data_dir=tmp_path, **settings)
-    keyring = Keyring(await SqliteKeyStore.open(effective.database), load_pepper(tmp_path))
+    stack = AsyncExitStack()
+    state = await stack.enter_async_context(opened(effective))
+    tokens, closers = build_tokens(effective, state.keyring, state.pepper)
     fakes.services = Services(
         settings=effective,
         recognizer=fakes.recognizer,
@@ -80,14 +87,16 @@ async def services(
         translator=fakes.translator,
         languages=languages(fakes.recognizer, fakes.translator),
         open_container=FakeContainerDecoder,
-        keyring=keyring,
-        tickets=Tickets(lifetime=effective.ticket_seconds),
+        state=state,
+        tokens=tokens,
+        throttle=build_throttle(effective, state.windows),
+        tiers=load_tiers(effective),
         identify=identify,
-        closers=[keyring.store.close],
+        closers=[stack.aclose, *closers],
         ready=True,
     )
-    await keyring.ensure_admin(ADMIN_KEY)
-    fakes.key, _ = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    await state.keyring.ensure_admin(ADMIN_KEY)
+    fakes.key, fakes.record = await state.keyring.issue(user_id="ana", tier=fakes.tier)
     try:
         yield fakes
     finally:
@@ -119,6 +128,15 @@ def wav(audio: Audio) -> bytes:
         file.setframerate(16_000)
         file.writeframes(np.round(audio * 32767).astype("<i2").tobytes())
     return buffer.getvalue()
+
+
+async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
+    """All events of a stream until the server closes."""
+    events = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            events.append(json.loads(await socket.recv()))
+    return events
 
 
 @asynccontextmanager

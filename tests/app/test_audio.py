@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import numpy as np
 import pytest
@@ -184,3 +186,25 @@ async def test_an_upload_that_does_not_say_its_length_is_bounded_too(tmp_path: P
             headers=admin() | {"Content-Type": "multipart/form-data; boundary=b"},
         )
         assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
+
+
+async def test_hours_of_audio_in_a_tiny_file_are_refused_while_it_is_decoded(
+    tmp_path: Path,
+) -> None:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=8000)
+        stream.layout = "mono"
+        second = np.zeros((1, 8000 * 60), np.int16)
+        for minute in range(120):
+            frame = av.AudioFrame.from_ndarray(second, format="s16", layout="mono")
+            frame.sample_rate = 8000
+            frame.pts = minute * 8000 * 60
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    bomb = buffer.getvalue()
+    assert len(bomb) < 1_500_000
+    async with client(tmp_path, max_audio_seconds=60.0) as (http, fakes):
+        response = await http.post("/transcribe/audio", files={"file": ("a.flac", bomb)})
+        assert (response.status_code, response.json()["code"]) == (413, "audio_too_long")
+        assert not fakes.recognizer.jobs

@@ -2,19 +2,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from websockets.asyncio.client import connect
 
 from app.cli import main
-from app.settings import Settings, variable
+from app.logging import set_level
+from app.settings import Settings, load, variable
+from app.state import opened
+from guards.audit import AuditEntry
+from guards.jwks import parse_key_set
 from inference.fakes import Tones, silence
 from streaming.types import SAMPLE_RATE
-from tests.app.support import ADMIN_KEY, running, wav
+from tests.app.support import ADMIN_KEY, admin, rest, running, wav
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +55,7 @@ def test_help_imports_no_model_library() -> None:
     assert "serve" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["serve", "settings", "models", "keys", "transcribe", "stream"])
+@pytest.mark.parametrize("command", list(main.list_commands(click.Context(main))))
 def test_every_command_explains_itself(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -104,6 +113,133 @@ def test_keys_are_created_listed_and_revoked() -> None:
     assert (missing.exit_code, missing.stderr) == (1, "No API key has this id.\n")
 
 
+def test_a_key_is_changed_rotated_and_shown() -> None:
+    created = run("keys", "create", "--user", "ana", "--limit", "streams=2", "--json")
+    key = json.loads(created.stdout)
+    assert key["limits"] == {"streams": 2}
+    changed = run(
+        *("keys", "change", key["key_id"], "--tier", "pro", "--name", "talk"),
+        *("--scope", "stream", "--no-limits", "--days", "1"),
+    )
+    assert changed.exit_code == 0, changed.stderr
+    shown = json.loads(run("keys", "show", key["key_id"]).stdout)
+    assert shown == json.loads(changed.stdout)
+    assert (shown["tier"], shown["name"], shown["scopes"]) == ("pro", "talk", ["stream"])
+    assert shown["limits"] == {}
+    assert shown["expires_at"] is not None
+    for_ever = run("keys", "change", key["key_id"], "--for-ever")
+    assert json.loads(for_ever.stdout)["expires_at"] is None
+    rotated = json.loads(run("keys", "rotate", key["key_id"], "--json").stdout)
+    assert rotated["api_key"] != key["api_key"]
+    assert rotated["previous_until"] is not None
+    for command in ("show", "change", "rotate"):
+        missing = run("keys", command, "key_none")
+        assert (missing.exit_code, missing.stderr) == (1, "No API key has this id.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create", "--user", "ana", "--limit", "streams"],
+        ["create", "--user", "ana", "--limit", "cakes=1"],
+        ["change", "key_1", "--limit", "streams=1", "--no-limits"],
+        ["change", "key_1", "--days", "1", "--for-ever"],
+    ],
+)
+def test_impossible_changes_of_keys(arguments: list[str]) -> None:
+    result = run("keys", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+
+
+async def test_a_server_is_run_from_the_shell(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "data") as (address, fakes, _),
+        connect(f"ws://{address}/v1/stream", additional_headers=admin()) as socket,
+    ):
+        await socket.send(json.dumps({"type": "start"}))
+        session = json.loads(await socket.recv())["session"]
+        server = ("--server", f"http://{address}", "--key", ADMIN_KEY)
+
+        async def ask(*arguments: str) -> Result:
+            return await asyncio.to_thread(run, *arguments, *server)
+
+        def answer(result: Result) -> Any:
+            assert result.exit_code == 0, result.stderr
+            # The server's own log shares this process's standard output.
+            lines = [line for line in result.stdout.splitlines() if not line.startswith("20")]
+            return "\n".join(lines)
+
+        (listed,) = json.loads(answer(await ask("sessions", "list", "--json")))
+        assert (listed["id"], listed["user_id"]) == (session, "admin")
+        assert session in answer(await ask("sessions", "list"))
+        assert "ending" in answer(await ask("sessions", "end", session))
+        assert (await rest(socket))[-1]["code"] == "session_closed"
+        assert answer(await ask("admin", "cache-clear")) == "0 transcripts, 0 translations"
+        key_id = fakes.record.key_id
+        assert answer(await ask("admin", "limits-reset", "--key-id", key_id)) == "forgotten"
+        before = logging.getLogger().level
+        assert answer(await ask("admin", "log-level", "error")) == "error"
+        assert answer(await ask("admin", "log-level")) == "error"
+        set_level("info")
+        logging.getLogger().setLevel(before)
+        page = json.loads(answer(await ask("admin", "audit", "--json", "--limit", "2")))
+        actions = [entry["action"] for entry in page["entries"]]
+        assert actions == ["log_level.set", "limits.reset"]
+        before_it = str(page["next"])
+        older = answer(await ask("admin", "audit", "--before", before_it))
+        assert "session.end" in older
+        assert "log_level.set" not in older
+        assert answer(await ask("admin", "drain")) == "draining; 0 streams are ending"
+        refused = await asyncio.to_thread(
+            run, "sessions", "list", "--server", f"ws://{address}", "--key", "wrong"
+        )
+        assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+        assert refused.stderr.startswith("invalid_credential: ")
+
+
+def test_signing_keys_are_made_and_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "jwt.json"
+    for algorithm, there in (("HS256", 1), ("RS256", 2), ("ES256", 2)):
+        made = run("admin", "signing-key", str(path), "--algorithm", algorithm)
+        assert made.exit_code == 0, made.stderr
+        keys = parse_key_set(path.read_bytes(), ours=True)
+        assert len(keys) == there
+        newest = next(iter(keys))
+        assert made.stdout.startswith(newest)
+        assert keys[newest].algorithm == algorithm
+    assert [key.algorithm for key in keys.values()] == ["ES256", "RS256"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_text("nonsense")
+    refused = run("admin", "signing-key", str(path))
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert path.read_text() == "nonsense"
+
+
+def test_what_is_done_to_keys_from_the_shell_is_audited(tmp_path: Path) -> None:
+    key = json.loads(run("keys", "create", "--user", "ana", "--json").stdout)
+    run("keys", "change", key["key_id"], "--limit", "streams=3")
+    run("keys", "rotate", key["key_id"])
+    run("keys", "revoke", key["key_id"])
+    run("keys", "revoke", "key_none")
+
+    async def read() -> list[AuditEntry]:
+        async with opened(load(data_dir=tmp_path / "data")) as state:
+            return await state.audit.page(before=None, limit=10)
+
+    entries = asyncio.run(read())
+    assert [(entry.action, entry.target, entry.outcome) for entry in entries] == [
+        ("key.revoke", "key_none", "key_unknown"),
+        ("key.revoke", key["key_id"], "done"),
+        ("key.rotate", key["key_id"], "done"),
+        ("key.change", key["key_id"], "done"),
+        ("key.create", key["key_id"], "done"),
+    ]
+    assert all(entry.user_id.startswith("shell:") for entry in entries)
+    assert key["api_key"] not in repr(entries)
+
+
 def test_a_broken_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "surtitle.db").write_bytes(b"no database" * 100)
@@ -126,6 +262,8 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     for arguments in (
         ["stream", "a.wav", "--server", "ws://127.0.0.1:1"],
         ["transcribe", "a.wav", "--server", "http://127.0.0.1:1"],
+        ["sessions", "list", "--server", "http://127.0.0.1:1"],
+        ["admin", "drain", "--server", "nonsense"],
     ):
         result = run(*arguments)
         assert result.exit_code == 1

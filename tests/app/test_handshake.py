@@ -102,7 +102,7 @@ async def test_an_unknown_path(tmp_path: Path) -> None:
 async def test_a_used_ticket(tmp_path: Path) -> None:
     async with running(tmp_path) as (address, fakes, _):
         principal = await fakes.services.keyring.authenticate(fakes.key)
-        ticket = fakes.services.tickets.issue(principal)
+        ticket = await fakes.services.tickets.issue(principal)
         async with connect(f"ws://{address}/v1/stream?ticket={ticket}"):
             pass
         response = await refused(address, f"/v1/stream?ticket={ticket}")
@@ -112,7 +112,7 @@ async def test_a_used_ticket(tmp_path: Path) -> None:
 async def test_a_ticket_of_a_key_that_was_revoked_since(tmp_path: Path) -> None:
     async with running(tmp_path) as (address, fakes, _):
         principal = await fakes.services.keyring.authenticate(fakes.key)
-        ticket = fakes.services.tickets.issue(principal)
+        ticket = await fakes.services.tickets.issue(principal)
         await fakes.services.keyring.revoke(principal.key_id)
         response = await refused(address, f"/v1/stream?ticket={ticket}")
         assert (response.status_code, code(response)) == (401, "key_revoked")

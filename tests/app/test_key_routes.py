@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
 
 from tests.app.support import admin, client
 
@@ -70,18 +73,91 @@ async def test_revoking_what_is_not_there(tmp_path: Path) -> None:
         assert (response.status_code, response.json()["code"]) == (404, "key_unknown")
 
 
-async def test_a_ticket(tmp_path: Path) -> None:
-    async with client(tmp_path, ticket_seconds=30) as (http, fakes):
-        response = await http.post("/v1/tickets")
-        assert response.status_code == 201
-        assert response.headers["cache-control"] == "no-store"
-        assert response.json()["expires_in"] == 30
-        assert fakes.services.tickets.take(response.json()["ticket"]).user_id == "ana"
+async def issued(http: AsyncTestClient[Litestar], **body: Any) -> dict[str, Any]:
+    body = {"user_id": "rui", "tier": "pro"} | body
+    response = await http.post("/auth/api-key", json=body, headers=admin())
+    assert response.status_code == 201, response.text
+    key: dict[str, Any] = response.json()
+    return key
 
 
-async def test_a_ticket_is_for_websockets_only(tmp_path: Path) -> None:
+async def test_a_key_is_shown_and_changed(tmp_path: Path) -> None:
     async with client(tmp_path) as (http, _):
-        ticket = (await http.post("/v1/tickets")).json()["ticket"]
-        del http.headers["Authorization"]
-        response = await http.post(f"/translate/text?ticket={ticket}", json={})
-        assert response.status_code == 401
+        key = await issued(http, limits={"streams": 2})
+        assert key["scopes"] == ["stream", "transcribe", "translate"]
+        address = f"/auth/api-key/{key['key_id']}"
+        shown = await http.get(address, headers=admin())
+        assert shown.json() == {name: key[name] for name in key if name != "api_key"}
+        changes = {
+            "name": "talk",
+            "tier": "basic",
+            "scopes": ["stream"],
+            "expires_at": "2099-01-01T00:00:00Z",
+            "limits": {"requests_per_minute": 5},
+        }
+        changed = await http.patch(address, json=changes, headers=admin())
+        assert changed.status_code == 200
+        assert {name: changed.json()[name] for name in changes} == changes
+        assert (await http.get(address, headers=admin())).json() == changed.json()
+        untouched = await http.patch(address, json={"expires_at": None}, headers=admin())
+        assert untouched.json() == {**changed.json(), "expires_at": None}
+        mine = {"Authorization": f"Bearer {key['api_key']}"}
+        body = {"text": "Good morning.", "target": "pt", "source": "en"}
+        refused = await http.post("/translate/text", json=body, headers=mine)
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert refused.json()["scope"] == "translate"
+
+
+async def test_a_key_is_rotated(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, _):
+        key = await issued(http)
+        address = f"/auth/api-key/{key['key_id']}/rotate"
+        first = await http.post(address, headers=admin())
+        assert (first.status_code, first.headers["cache-control"]) == (201, "no-store")
+        rotated = first.json()
+        assert rotated["key_id"] == key["key_id"]
+        assert rotated["hint"] != key["hint"]
+        until = datetime.fromisoformat(rotated["previous_until"]) - datetime.now(UTC)
+        assert timedelta(hours=23) < until <= timedelta(hours=24)
+        for secret in (key["api_key"], rotated["api_key"]):
+            used = await http.post("/v1/tickets", headers={"Authorization": f"Bearer {secret}"})
+            assert used.status_code == 201
+        again = await http.post(address, json={"overlap_seconds": 0}, headers=admin())
+        for secret, status in ((key, 401), (rotated, 401), (again.json(), 201)):
+            headers = {"Authorization": f"Bearer {secret['api_key']}"}
+            assert (await http.post("/v1/tickets", headers=headers)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"tier": "gold"}, "invalid_request"),
+        ({"name": "a\x00b"}, "invalid_request"),
+        ({"name": "a\nb"}, "invalid_request"),
+        ({"scopes": ["root"]}, "scope_unknown"),
+        ({"limits": {"cakes": 1}}, "limit_unknown"),
+        ({"limits": {"streams": -1}}, "invalid_request"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expiry_passed"),
+    ],
+)
+async def test_impossible_changes(tmp_path: Path, body: dict[str, Any], code: str) -> None:
+    async with client(tmp_path) as (http, _):
+        key = await issued(http)
+        address = f"/auth/api-key/{key['key_id']}"
+        response = await http.patch(address, json=body, headers=admin())
+        assert (response.status_code, response.json()["code"]) == (400, code)
+        assert (await http.get(address, headers=admin())).json()["tier"] == "pro"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("PATCH", ""), ("POST", "/rotate")])
+async def test_what_is_not_there(tmp_path: Path, method: str, path: str) -> None:
+    async with client(tmp_path) as (http, _):
+        address = f"/auth/api-key/key_none{path}"
+        response = await http.request(method, address, json={}, headers=admin())
+        assert (response.status_code, response.json()["code"]) == (404, "key_unknown")
+
+
+async def test_the_key_that_is_a_setting_is_not_rotated(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, _):
+        response = await http.post("/auth/api-key/key_environment/rotate", headers=admin())
+        assert (response.status_code, response.json()["code"]) == (409, "key_fixed")

@@ -31,12 +31,14 @@ def test_credentials_are_masked_at_any_depth() -> None:
             "list": [f"bearer {key}", ("chosen-key",)],
             "bytes": b"X-API-Key=chosen-key",
             "error": ValueError(key),
+            "token": "a-token",
+            "query": "x=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl&y=1",
             "ticket": "anything",
             "seconds": 1.5,
         },
     )
     text = json.dumps(event)
-    for secret in (key, "tk_abc", "Bearer abc", "chosen-key", "anything"):
+    for secret in (key, "tk_abc", "Bearer abc", "chosen-key", "anything", "a-token", "c2lnbmF0"):
         assert secret not in text
     assert event["headers"]["accept"] == "text/html"
     assert event["seconds"] == 1.5

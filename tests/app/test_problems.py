@@ -9,7 +9,7 @@ from litestar.exceptions import HTTPException, NotAuthorizedException
 
 from app.problems import problem_of
 from streaming.errors import Overloaded, PairUnsupported
-from tests.app.support import client
+from tests.app.support import admin, client
 
 
 def test_our_errors_keep_their_code_and_details() -> None:
@@ -78,6 +78,15 @@ async def test_validation_names_the_fields(tmp_path: Path) -> None:
         assert [(one["path"], one["in"]) for one in problem["errors"]] == [("target", "body")]
 
 
+async def test_validation_quotes_nothing(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, _):
+        body = {"user_id": "ana", "tier": "it's a\nsecret"}
+        problem = await http.post("/auth/api-key", json=body, headers=admin())
+        assert problem.status_code == 400
+        assert problem.json()["errors"][0]["message"] == "Invalid enum value"
+        assert "secret" not in problem.text
+
+
 async def test_a_bug_is_a_500_without_internals(tmp_path: Path) -> None:
     async with client(tmp_path) as (http, fakes):
 
@@ -107,6 +116,16 @@ async def test_security_headers_are_on_every_response(tmp_path: Path) -> None:
             assert headers["referrer-policy"] == "no-referrer"
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
             assert "connect-src 'self' ws: wss:" in headers["content-security-policy"]
+            assert headers["x-frame-options"] == "DENY"
+            assert headers["permissions-policy"].startswith("microphone=(self), camera=()")
+            assert "strict-transport-security" not in headers  # nothing here is encrypted
+
+
+async def test_behind_tls_browsers_are_told_to_insist_on_it(tmp_path: Path) -> None:
+    for seconds, told in ((0, None), (600, "max-age=600")):
+        async with client(tmp_path, hsts_seconds=seconds) as (http, _):
+            secure = await http.get("https://testserver.local/health")
+            assert secure.headers.get("strict-transport-security") == told
 
 
 async def test_other_origins_get_cors_only_when_listed(tmp_path: Path) -> None:

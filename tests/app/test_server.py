@@ -1,72 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.client import connect
 
 from app.server import ServeError, bind
-from tests.app.support import admin, running
-
-FAKE_SERVER = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from contextlib import AsyncExitStack
-from app.server import leave, serve
-from app.settings import load
-from tests.app.support import Fakes, services
-
-kept = AsyncExitStack()  # closed by nobody but the server
-
-async def build(settings, say):
-    say("speech model fake")
-    return (await kept.enter_async_context(services(settings.data_dir))).services
-
-leave(serve(load(), say=lambda line: print(line, flush=True), build=build))
-"""
-
-
-async def start(tmp_path: Path, **environment: str) -> asyncio.subprocess.Process:
-    """A server of its own process, on fakes, that has said where it is."""
-    root = str(Path(__file__).parents[2])
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        FAKE_SERVER.format(root=root),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"} | environment,
-        cwd=tmp_path,
-    )
-
-
-async def rest(socket: ClientConnection) -> list[dict[str, Any]]:
-    """All events until the server closes."""
-    events = []
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            events.append(json.loads(await socket.recv()))
-    return events
-
-
-async def address_of(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    async for line in process.stdout:
-        text = line.decode()
-        if text.startswith("Open "):
-            return text.split()[1].partition("#")[0].removeprefix("http://").rstrip("/")
-    assert process.stderr is not None
-    pytest.fail((await process.stderr.read()).decode())
+from tests.app.server_process import address_of, start
+from tests.app.support import admin, rest, running
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -139,11 +86,18 @@ async def test_a_message_beyond_the_applications_bound_is_answered_by_the_applic
         assert stream.close_code == 4413
 
 
-async def test_a_revoked_keys_stream_ends_within_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("credential", ["key", "token", "ticket"])
+async def test_a_revoked_keys_stream_ends_within_seconds(tmp_path: Path, credential: str) -> None:
     async with running(tmp_path) as (address, fakes, _):
         principal = await fakes.services.keyring.authenticate(fakes.key)
-        headers = {"X-API-Key": fakes.key}
-        async with connect(f"ws://{address}/v1/stream", additional_headers=headers) as stream:
+        secret, query = fakes.key, ""
+        if credential == "token":
+            secret = fakes.services.tokens.issue(principal)
+        elif credential == "ticket":
+            query = f"?ticket={await fakes.services.tickets.issue(principal)}"
+        headers = {} if query else {"X-API-Key": secret}
+        url = f"ws://{address}/v1/stream{query}"
+        async with asyncio.timeout(5 + 1), connect(url, additional_headers=headers) as stream:
             await stream.send(json.dumps({"type": "start"}))
             await stream.recv()
             await fakes.services.keyring.revoke(principal.key_id)

@@ -7,8 +7,9 @@ import pytest
 
 from app.sessions import LiveSession, SessionRegistry, end_invalid
 from guards.errors import Draining, KeyRevoked
-from guards.keys import Keyring
+from guards.keyring import Keyring
 from guards.principal import Principal, Tier
+from guards.sqlite import Database
 from guards.sqlite_keys import SqliteKeyStore
 from streaming.errors import SurtitleError
 
@@ -59,7 +60,8 @@ async def test_a_drain_does_not_wait_for_ever() -> None:
 
 
 async def test_sessions_of_a_revoked_key_end(tmp_path: Path) -> None:
-    keyring = Keyring(await SqliteKeyStore.open(tmp_path / "keys.db"), b"p" * 32)
+    database = await Database.open(tmp_path / "keys.db")
+    keyring = Keyring(SqliteKeyStore(database), b"p" * 32)
     _, good = await keyring.issue(user_id="ana", tier=Tier.FREE)
     _, bad = await keyring.issue(user_id="ana", tier=Tier.FREE)
     registry = SessionRegistry()
@@ -76,4 +78,4 @@ async def test_sessions_of_a_revoked_key_end(tmp_path: Path) -> None:
         await end_invalid(registry, keyring)
     assert [error.code for error in ended] == ["key_revoked"]
     assert not kept
-    await keyring.store.close()
+    await database.close()

@@ -73,7 +73,20 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SURTITLE_ENDPOINT_MS", "1"),
         ("SURTITLE_MAX_UPLOAD_BYTES", "-1"),
         ("SURTITLE_LOG_LEVEL", "loud"),
-        ("REDIS_URL", "redis://user:secret@host"),
+        ("SURTITLE_JWT_KEYS", "/nowhere/at/all"),
+        ("SURTITLE_JWKS_URL", "http://id.example/jwks"),
+        ("SURTITLE_JWKS_URL", "jwks"),
+        ("SURTITLE_JWKS_TIER", "admin"),
+        ("SURTITLE_TOKEN_SECONDS", "1"),
+        ("REDIS_URL", "http://user:secret@host"),
+        ("REDIS_URL", "redis://user:secret@host:port"),
+        ("REDIS_URL", "redis://user:secret@one,two"),
+        ("REDIS_URL", "redis+sentinel://user:secret@one,two"),
+        ("REDIS_URL", "redis+cluster://user:secret@one/1"),
+        ("SURTITLE_REDIS_PREFIX", "two words"),
+        ("SURTITLE_PEPPER", "secret"),
+        ("SURTITLE_AWAY_AUTH", "maybe"),
+        ("SURTITLE_TIERS_FILE", "/nowhere/at/all"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(
@@ -96,11 +109,40 @@ def test_a_certificate_needs_its_key(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         load()
 
 
+def test_an_external_issuer_needs_its_keys_and_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SURTITLE_JWKS_URL", "https://id.example/jwks")
+    with pytest.raises(SettingsError, match=r"^SURTITLE_JWKS_ISSUER: "):
+        load()
+    monkeypatch.setenv("SURTITLE_JWKS_ISSUER", "surtitle")
+    with pytest.raises(SettingsError, match=r"^SURTITLE_JWKS_ISSUER: "):
+        load()
+    monkeypatch.setenv("SURTITLE_JWKS_ISSUER", "https://id.example/")
+    assert load().jwks_url == "https://id.example/jwks"
+    monkeypatch.delenv("SURTITLE_JWKS_URL")
+    with pytest.raises(SettingsError, match=r"^SURTITLE_JWKS_URL: "):
+        load()
+
+
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURTITLE_ADMIN_KEY", "very-secret")
     settings = load()
     assert "very-secret" not in repr(report(settings))
     assert "very-secret" not in repr(settings)
+
+
+def test_secrets_are_known_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().secrets == []
+    monkeypatch.setenv("SURTITLE_ADMIN_KEY", "very-secret")
+    monkeypatch.setenv("SURTITLE_PEPPER", "p" * 32)
+    monkeypatch.setenv("REDIS_URL", "redis://user:w%20rd@host/0")
+    assert set(load().secrets) == {
+        "very-secret",
+        "p" * 32,
+        "redis://user:w%20rd@host/0",
+        "w rd",
+    }
 
 
 def test_an_unknown_variable_is_told_with_what_was_meant(tmp_path: Path) -> None:

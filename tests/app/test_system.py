@@ -71,6 +71,14 @@ async def test_health(tmp_path: Path) -> None:
         assert (simple.status_code, simple.json()) == (503, {"status": "starting"})
 
 
+async def test_lowered_limits_are_told(tmp_path: Path) -> None:
+    async with client(tmp_path, adaptive_limits=False) as (http, fakes):
+        fakes.services.limiter.load.level = 2
+        health = (await http.get("/health")).json()
+        assert health["status"] == "degraded"
+        assert "limits of the lower tiers are lowered by 2 of 3" in health["reasons"]
+
+
 async def test_a_store_that_is_away_is_critical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

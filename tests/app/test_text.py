@@ -29,6 +29,19 @@ async def test_one_text_and_the_cache(tmp_path: Path) -> None:
         assert fakes.translator.jobs[0].tenant == "ana"
 
 
+async def test_the_text_is_cleaned_and_html_is_text(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, fakes):
+        text = "<b>Sa\u0303o\x00 Paulo</b> & <script>"
+        body = {"text": text, "source": "en", "target": "pt"}
+        answer = await http.post("/translate/text", json=body)
+        assert [job.text for job in fakes.translator.jobs] == ["<b>São Paulo</b> & <script>"]
+        assert answer.json()["translation"] == "[pt] <B>SÃO PAULO</B> & <SCRIPT>"
+        body["text"] = "<b>São Paulo</b> & <script>"
+        assert (await http.post("/translate/text", json=body)).json()["cached"]
+        body["text"] = "\x00\x07"
+        assert (await http.post("/translate/text", json=body)).json()["translation"] == ""
+
+
 async def test_a_list_keeps_its_order_and_blanks(tmp_path: Path) -> None:
     async with client(tmp_path) as (http, fakes):
         body = {"text": ["Hello.", "", "  ", "Goodbye."], "source": "en", "target": "pt"}

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
-from streaming.driver import MAX_BEHIND, Models, StreamDriver, Timeouts, _Lag
+from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts, _Lag
 from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
 from streaming.session import StreamSession
 from streaming.types import Probabilities, Windows
+from streaming.wire import WarningEvent
 from tests.streaming.harness import FakeLanguages, s16, speech
 
 PHRASES = ("Hello. Good morning.", "alpha bravo charlie delta", "Goodbye.")
@@ -72,6 +75,7 @@ class Setup:
     def __init__(
         self,
         timeouts: Timeouts | None = None,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
         **models: Any,
     ) -> None:
@@ -86,7 +90,7 @@ class Setup:
         }
         session = StreamSession("s", languages=FakeLanguages(), model="fake")
         self.driver = StreamDriver(
-            session, self.client, Models(**{**parts, **models}), timeouts, clock
+            session, self.client, Models(**{**parts, **models}), timeouts, meter, clock
         )
 
     @asynccontextmanager
@@ -322,3 +326,96 @@ async def test_a_live_speaker_is_told_of_the_lag() -> None:
         client.say(type="stop")
         await client.until(lambda events: events[-1]["type"] == "done")
     assert client.texts == ["Hello.", "alpha bravo charlie", "delta echo", "foxtrot"]
+
+
+class _Meter:
+    """Allows so many milliseconds, and warns at half of them."""
+
+    def __init__(self, allowed: int) -> None:
+        self.allowed = allowed
+        self.told: list[int] = []
+
+    async def spend(self, audio_ms: int, characters: int) -> list[WarningEvent]:
+        assert characters >= 0
+        half = self.allowed // 2
+        before = self.told[-1] if self.told else 0
+        self.told.append(audio_ms)
+        if audio_ms > self.allowed:
+            raise _Exceeded("no more today")
+        return [WarningEvent(code="half", message="")] if before < half <= audio_ms else []
+
+    async def settle(self, audio_ms: int, characters: int) -> None:
+        assert audio_ms >= self.told[-1]
+        assert characters >= 0
+
+
+class _Exceeded(SessionEnded):
+    code = "exceeded"
+    status = 429
+
+
+@pytest.mark.parametrize("container", [False, True])
+async def test_the_meter_is_told_in_pieces_and_ends_the_session_with_its_finals(
+    container: bool,
+) -> None:
+    meter = _Meter(allowed=3000)
+    setup = Setup(meter=meter)
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", encoding="webm" if container else "pcm_s16le")
+        said = speech("alpha bravo charlie", "delta", "echo foxtrot golf hotel india juliett")
+        # All in one message, of which no more is taken than is allowed.
+        client.frames.put_nowait(FakeContainerDecoder.wrap(said) if container else s16(said))
+        await task
+    assert max(late - early for early, late in pairwise(meter.told)) <= 520
+    assert 3000 < meter.told[-1] <= 3520
+    assert [event["code"] for event in client.of("warning")] == ["half"]
+    assert client.texts[0] == "alpha bravo charlie"
+    assert client.events[-1]["code"] == "exceeded"
+    assert client.closed == (4429, "exceeded")
+    assert [event["code"] for event in client.of("error")] == ["exceeded"]
+
+
+async def test_the_meter_settles_before_the_end_is_told() -> None:
+    class Settling(_Meter):
+        async def settle(self, audio_ms: int, characters: int) -> None:
+            settled.append((audio_ms, characters, bool(client.of("done"))))
+
+    settled: list[tuple[int, int, bool]] = []
+    setup = Setup(meter=Settling(allowed=10**9))
+    client = setup.client
+    async with setup.running() as task:
+        client.say(type="start", source="en", targets=["pt"])
+        client.speak("alpha bravo")
+        client.say(type="stop")
+        await task
+    usage = client.of("done")[0]["usage"]
+    total = (round(usage["audio_seconds"] * 1000), usage["characters"])
+    assert settled[0] == (*total, False)
+    assert {(audio_ms, characters) for audio_ms, characters, _ in settled} == {total}
+
+
+async def test_a_message_over_the_limit_is_not_cut_into_smaller_ones() -> None:
+    setup = Setup(meter=_Meter(allowed=10**9))
+    async with setup.running() as task:
+        setup.client.say(type="start", source="en")
+        setup.client.frames.put_nowait(bytes((1 << 20) + 2))
+        await task
+    assert setup.client.closed == (4413, "message_too_large")
+
+
+async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
+    setup = Setup()
+    begun = []
+
+    async def work() -> None:
+        begun.append(True)
+
+    given_up = work()
+    setup.driver._start(("job",), given_up)
+    (task,) = setup.driver._jobs.values()
+    task.cancel()
+    await asyncio.wait([task])
+    assert inspect.getcoroutinestate(given_up) == inspect.CORO_CLOSED
+    assert not begun
+    assert not setup.driver._jobs

@@ -274,7 +274,7 @@ def test_word_timestamps_are_on_the_streams_clock() -> None:
 
 def test_vocabulary_and_language_go_to_the_recogniser_and_can_change() -> None:
     harness = Harness()
-    harness.start(source="pt", vocabulary=["Litestar"])
+    harness.start(source="pt", vocabulary=["Lite\x00star", "\x07"])
     harness.speak("alpha")
     harness.settle()
     harness.say(type="configure", vocabulary=["Surtitle", "Silero"], interim=False)

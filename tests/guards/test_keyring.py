@@ -9,36 +9,26 @@ import pytest
 from guards.errors import (
     ExpiredCredential,
     InvalidCredential,
+    KeyFixed,
     KeyRevoked,
     KeyUnknown,
     StoreUnavailable,
 )
-from guards.keys import CACHE_SECONDS, Keyring
-from guards.principal import ADMIN, Tier
+from guards.keyring import CACHE_SECONDS, ENVIRONMENT_KEY, Keyring
+from guards.principal import ADMIN, STREAM, WORK, Tier
 from guards.secrets import PREFIX, mint
+from guards.sqlite import Database
 from guards.sqlite_keys import SqliteKeyStore
+from tests.clock import Clock
 
 PEPPER = b"p" * 32
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 async def keyring(tmp_path: Path, clock: Clock) -> AsyncIterator[Keyring]:
-    store = await SqliteKeyStore.open(tmp_path / "surtitle.db")
-    yield Keyring(store, PEPPER, clock=clock)
-    await store.close()
+    database = await Database.open(tmp_path / "surtitle.db")
+    yield Keyring(SqliteKeyStore(database), PEPPER, clock=clock)
+    await database.close()
 
 
 async def test_an_issued_key_authenticates_and_is_nowhere_kept(
@@ -174,6 +164,101 @@ async def test_a_newly_given_admin_key_takes_the_place_of_the_old(keyring: Keyri
     assert (await keyring.authenticate("second")).may(ADMIN)
     with pytest.raises(InvalidCredential):
         await keyring.authenticate("first")
+
+
+async def test_without_scopes_a_key_may_do_all_work(keyring: Keyring) -> None:
+    _, usual = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    assert usual.scopes == WORK
+    _, narrow = await keyring.issue(user_id="ana", tier=Tier.FREE, scopes=[STREAM])
+    assert narrow.scopes == {STREAM}
+    _, admin = await keyring.issue(user_id="ana", tier=Tier.ADMIN, scopes=[STREAM])
+    assert admin.scopes == {STREAM, ADMIN}
+
+
+async def test_a_key_is_amended_at_once(keyring: Keyring) -> None:
+    key, record = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    await keyring.authenticate(key)
+    await keyring.amend(record.key_id, {"tier": Tier.PRO, "limits": {"streams": 9}})
+    principal = await keyring.authenticate(key)
+    assert (principal.tier, principal.limits) == (Tier.PRO, {"streams": 9})
+    assert principal.scopes == WORK
+    with pytest.raises(KeyUnknown):
+        await keyring.amend("key_none", {"name": "x"})
+
+
+async def test_who_leaves_the_admin_tier_is_no_administrator(keyring: Keyring) -> None:
+    key, record = await keyring.issue(user_id="ana", tier=Tier.ADMIN)
+    changed = await keyring.amend(record.key_id, {"tier": Tier.PRO})
+    assert changed.scopes == WORK
+    assert not (await keyring.authenticate(key)).may(ADMIN)
+    back = await keyring.amend(record.key_id, {"tier": Tier.ADMIN})
+    assert back.principal.may(ADMIN)
+    none = await keyring.amend(record.key_id, {"tier": Tier.PRO, "scopes": frozenset()})
+    assert none.scopes == WORK
+
+
+async def test_a_rotated_key_has_two_secrets_for_a_while(keyring: Keyring, clock: Clock) -> None:
+    old, record = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    await keyring.authenticate(old)
+    new, rotated = await keyring.rotate(record.key_id, overlap=60)
+    assert rotated.key_id == record.key_id
+    assert rotated.hint != record.hint
+    assert (await keyring.authenticate(new)).key_id == record.key_id
+    clock.now += 59
+    assert (await keyring.authenticate(old)).key_id == record.key_id
+    clock.now += 1
+    with pytest.raises(ExpiredCredential, match="rotated"):
+        await keyring.authenticate(old)
+    await keyring.authenticate(new)
+    assert await keyring.invalid([record.key_id]) == {}
+
+
+async def test_a_rotation_without_overlap_ends_the_old_secret_at_once(keyring: Keyring) -> None:
+    old, record = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    await keyring.authenticate(old)
+    await keyring.rotate(record.key_id, overlap=0)
+    with pytest.raises(ExpiredCredential):
+        await keyring.authenticate(old)
+
+
+async def test_a_revoked_key_has_no_valid_secret(keyring: Keyring) -> None:
+    old, record = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    new, _ = await keyring.rotate(record.key_id, overlap=60)
+    await keyring.revoke(record.key_id)
+    for key in (old, new):
+        with pytest.raises(KeyRevoked):
+            await keyring.authenticate(key)
+    with pytest.raises(KeyRevoked):
+        await keyring.rotate(record.key_id, overlap=0)
+
+
+async def test_the_key_that_is_a_setting_is_not_rotated_here(keyring: Keyring) -> None:
+    await keyring.ensure_admin("chosen")
+    with pytest.raises(KeyFixed):
+        await keyring.rotate(ENVIRONMENT_KEY, overlap=0)
+
+
+async def test_a_rotated_key_given_as_admin_key_works_with_the_secret_given(
+    keyring: Keyring, clock: Clock
+) -> None:
+    old, record = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    new, _ = await keyring.rotate(record.key_id, overlap=60)
+    await keyring.ensure_admin(old)
+    clock.now += 61
+    assert (await keyring.authenticate(old)).may(ADMIN)
+    with pytest.raises(ExpiredCredential):
+        await keyring.authenticate(new)
+
+
+async def test_the_holder_of_a_key_is_known_by_its_id(keyring: Keyring, clock: Clock) -> None:
+    _, record = await keyring.issue(user_id="ana", tier=Tier.FREE)
+    assert (await keyring.holder(record.key_id)).user_id == "ana"
+    await keyring.store.revoke(record.key_id, datetime.now(UTC))
+    clock.now += CACHE_SECONDS
+    with pytest.raises(KeyRevoked):
+        await keyring.holder(record.key_id)
+    with pytest.raises(KeyRevoked, match="deleted"):
+        await keyring.holder("key_none")
 
 
 async def test_an_issued_key_given_as_admin_key_becomes_one(keyring: Keyring) -> None:

@@ -1,0 +1,125 @@
+"""Where state is kept, as the settings want it: in the data directory and memory, or in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from app.settings import Settings, SettingsError, variable
+from guards.audit import AuditLog
+from guards.errors import StoreUnavailable
+from guards.keyring import Keyring
+from guards.leases import Leases, MemoryLeases
+from guards.metering import MemoryJournal, Metering
+from guards.redis.address import parse
+from guards.redis.audit import RedisAuditLog
+from guards.redis.client import RedisHome
+from guards.redis.keys import RedisKeyStore
+from guards.redis.leases import RedisLeases
+from guards.redis.tickets import RedisTickets
+from guards.redis.usage import RedisUsage
+from guards.redis.windows import RedisWindows
+from guards.secrets import load_pepper
+from guards.sqlite import Database, SchemaTooNew
+from guards.sqlite_audit import SqliteAuditLog
+from guards.sqlite_keys import SqliteKeyStore
+from guards.sqlite_usage import SqliteJournal, SqliteUsage
+from guards.tickets import MemoryTickets, Tickets
+from guards.windows import MemoryWindows, Windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Everything that is remembered, behind its ports."""
+
+    pepper: bytes
+    keyring: Keyring
+    audit: AuditLog
+    tickets: Tickets
+    metering: Metering
+    windows: Windows
+    leases: Leases
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[State]:
+    """The state for as long as the block lasts.
+
+    Raises :class:`~app.settings.SettingsError` when it can't be had as the settings want it.
+    """
+    try:
+        database = await Database.open(settings.database)
+    except (OSError, sqlite3.Error, SchemaTooNew) as error:
+        raise SettingsError(f"{variable('data_dir')}: {error}") from error
+    try:
+        pepper = await asyncio.to_thread(_pepper, settings)
+        if settings.redis_url is None:
+            yield _embedded(settings, database, pepper)
+            return
+        address = parse(settings.redis_url.get_secret_value())
+        redis = RedisHome(address, prefix=settings.redis_prefix)
+        try:
+            await _agree(redis, pepper)
+            yield _shared(settings, database, redis, pepper)
+        finally:
+            await redis.close()
+    finally:
+        await database.close()
+
+
+def _embedded(settings: Settings, database: Database, pepper: bytes) -> State:
+    return State(
+        pepper=pepper,
+        keyring=Keyring(SqliteKeyStore(database), pepper),
+        audit=SqliteAuditLog(database),
+        tickets=MemoryTickets(lifetime=settings.ticket_seconds),
+        metering=Metering(SqliteUsage(database), MemoryJournal()),
+        windows=MemoryWindows(),
+        leases=MemoryLeases(),
+    )
+
+
+def _shared(settings: Settings, database: Database, redis: RedisHome, pepper: bytes) -> State:
+    return State(
+        pepper=pepper,
+        keyring=Keyring(RedisKeyStore(redis), pepper, believe_known=settings.away_auth == "open"),
+        audit=RedisAuditLog(redis),
+        tickets=RedisTickets(redis, lifetime=settings.ticket_seconds),
+        metering=Metering(
+            RedisUsage(redis),
+            SqliteJournal(database),
+            closed=settings.away_metering == "closed",
+        ),
+        windows=RedisWindows(redis),
+        leases=RedisLeases(redis),
+    )
+
+
+def _pepper(settings: Settings) -> bytes:
+    if settings.pepper is not None:
+        return settings.pepper.get_secret_value().encode()
+    try:
+        return load_pepper(settings.data_dir)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{variable('data_dir')}: {error}") from error
+
+
+async def _agree(redis: RedisHome, pepper: bytes) -> None:
+    """Make sure that this server hashes keys as those did that wrote them."""
+    mine = hmac.digest(pepper, b"surtitle pepper", hashlib.sha256).hex().encode()
+    key = redis.key("pepper")
+    try:
+        await redis.run(lambda: redis.client.set(key, mine, nx=True))
+        theirs: bytes | None = await redis.run(lambda: redis.client.get(key))
+    except StoreUnavailable as error:
+        raise SettingsError(f"{variable('redis_url')}: Redis does not answer") from error
+    if theirs is None or not hmac.compare_digest(theirs, mine):
+        raise SettingsError(
+            f"{variable('pepper')}: the keys in Redis were hashed with another one; give all "
+            "servers the same"
+        )

@@ -1,0 +1,92 @@
+"""A Redis that is not there, and one that comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from guards.errors import StoreUnavailable
+from guards.leases import Lease
+from guards.redis.address import parse
+from guards.redis.client import RedisHome
+from guards.redis.leases import RedisLeases
+from guards.redis.windows import RedisWindows
+from guards.windows import Window
+from tests.redis_server import RedisServer, free_port, redis_server
+
+
+@pytest.fixture
+async def nowhere() -> AsyncIterator[RedisHome]:
+    home = RedisHome(parse(f"redis://127.0.0.1:{free_port()}"), prefix="test")
+    yield home
+    await home.close()
+
+
+async def test_who_is_not_there_is_not_asked_again(nowhere: RedisHome) -> None:
+    asked = 0
+
+    async def ask() -> None:
+        nonlocal asked
+        asked += 1
+        await nowhere.client.ping()
+
+    assert not nowhere.away
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable) as caught:
+            await nowhere.run(ask)
+        assert caught.value.retry_after == 1.0
+        assert nowhere.away
+    assert asked == 1
+
+
+async def test_every_adapter_says_that_it_is_away(nowhere: RedisHome) -> None:
+    for call in (
+        RedisWindows(nowhere).admit("key", [Window("minute", 1, 60)]),
+        RedisLeases(nowhere).acquire(Lease("key", "1"), 1, 15.0),
+        nowhere.ping(),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await call
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    started = redis_server(tmp_path)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.mark.redis
+async def test_it_works_again_when_redis_is_back_and_has_forgotten_its_scripts(
+    server: RedisServer,
+) -> None:
+    home = RedisHome(parse(server.url), prefix="test")
+    windows = RedisWindows(home)
+    minute = [Window("minute", 3, 60)]
+    assert (await windows.admit("key", minute)).admitted
+    server.stop()
+    with pytest.raises(StoreUnavailable):
+        await windows.admit("key", minute)
+    with pytest.raises(StoreUnavailable):
+        await home.ping()
+    server.start()
+    assert home._probe is not None
+    await asyncio.wait_for(home._probe, 10)
+    admitted = [(await windows.admit("key", minute)).admitted for _ in range(3)]
+    assert admitted == [True, True, False]
+    await home.close()
+
+
+@pytest.mark.redis
+async def test_a_restart_that_nobody_saw_is_no_outage(server: RedisServer) -> None:
+    home = RedisHome(parse(server.url), prefix="test")
+    await asyncio.gather(*(home.ping() for _ in range(20)))
+    server.stop()
+    server.start()
+    await asyncio.gather(*(home.ping() for _ in range(20)))
+    assert not home.away
+    await home.close()
