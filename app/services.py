@@ -14,6 +14,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from app.cache import LruCache
+from app.capacity import Capacity
 from app.health import MachineSampler
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
@@ -85,6 +86,7 @@ class Services:
     limiter: Limiter = field(init=False)
     authenticator: Authenticator = field(init=False)
     transcriber: Transcriber = field(init=False)
+    capacity: Capacity = field(init=False)
     machine: MachineSampler = field(init=False)
     transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
     translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
@@ -114,6 +116,7 @@ class Services:
             translator=self.translator,
             languages=self.languages,
         )
+        self.capacity = Capacity(lambda: self.recognizer.pressure, self.sessions)
         self.machine = MachineSampler(self.settings.data_dir)
         self.transcripts = LruCache(_TRANSCRIPT_CHARS, lambda found: 500 + 40 * len(found.text))
         self.translations = LruCache(_TRANSLATION_CHARS, lambda found: 100 + len(found.text))
@@ -172,6 +175,12 @@ async def serving(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHa
         )
     if not services.ready:
         raise Starting("The models are still being loaded.", retry_after=_RETRY_SECONDS)
+
+
+async def has_place(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Guard for streams: refused with 503 before the handshake when there is no room."""
+    services = services_of(connection)
+    await services.capacity.admit(services.limiter.limits(connection.user).share)
 
 
 async def build_services(

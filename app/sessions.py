@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 import structlog
@@ -83,6 +84,14 @@ class SessionRegistry:
             del self._sessions[session.id]
             if not self._sessions:
                 self._idle.set()
+
+    def begun_within(self, seconds: float) -> int:
+        """How many sessions are younger than that."""
+        since = datetime.now(UTC) - timedelta(seconds=seconds)
+        return sum(1 for _ in takewhile(lambda one: one.started_at > since, self._newest()))
+
+    def _newest(self) -> Iterator[LiveSession]:
+        return iter(reversed(self._sessions.values()))
 
     def end(self, session_id: str, error: SurtitleError) -> bool:
         """End one session; False when there is none of this id."""

@@ -15,7 +15,7 @@ from litestar import WebSocket, websocket
 from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
 
-from app.services import Services, services_of, serving
+from app.services import Services, has_place, services_of, serving
 from app.sessions import LiveSession, Progress
 from guards.admission import limited
 from guards.auth import may_stream, permitted_origin
@@ -107,7 +107,10 @@ class Watch:
         await self._give_back()
 
 
-@websocket("/v1/stream", guards=[permitted_origin, may_stream, serving, limited(Endpoint.STREAM)])
+@websocket(
+    "/v1/stream",
+    guards=[permitted_origin, may_stream, serving, limited(Endpoint.STREAM), has_place],
+)
 async def stream_handler(socket: Socket) -> None:
     """Captions for one speaker: audio in, partials, finals and translations out."""
     services = services_of(socket)
@@ -119,6 +122,7 @@ async def stream_handler(socket: Socket) -> None:
         languages=services.languages,
         model=services.recognizer.model,
         tenant=principal.user_id,
+        weight=float(limits.share),
         config=_config(services),
     )
     transport = SocketTransport(socket, Pace(limits.messages_per_second))

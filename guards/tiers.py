@@ -17,7 +17,7 @@ _MAX: Final = 2**53
 """Beyond this, JSON and Lua no longer count exactly."""
 
 
-_LEAST: Final = {"messages_per_second": 1, "session_minutes": 1}
+_LEAST: Final = {"messages_per_second": 1, "session_minutes": 1, "share": 1}
 """Limits of which nothing would be no stream at all: that is what ``streams`` says."""
 
 
@@ -52,6 +52,8 @@ class Limits:
     """Frames of one stream; more are read later."""
     session_minutes: int
     """How long one stream may last."""
+    share: int
+    """How large a key's share of the workers is beside others' when not all can be served."""
 
     @property
     def quota(self) -> Quota:
@@ -75,6 +77,7 @@ def _limits(
     characters: int,
     hours: int,
     frames: int,
+    share: int,
 ) -> Limits:
     return Limits(
         requests_per_minute=per_minute,
@@ -88,16 +91,17 @@ def _limits(
         characters_per_day=characters,
         messages_per_second=frames,
         session_minutes=hours * 60,
+        share=share,
     )
 
 
-_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, 50_000)
+_ENTERPRISE: Final = _limits(1_000, 1_000_000, 200, 60_000, 100_000_000, 24, 50_000, 8)
 
 DEFAULTS: Final[Mapping[Tier, Limits]] = MappingProxyType(
     {
-        Tier.FREE: _limits(10, 1_000, 1, 60, 100_000, 1, 2_000),
-        Tier.BASIC: _limits(50, 10_000, 3, 600, 1_000_000, 4, 5_000),
-        Tier.PRO: _limits(200, 100_000, 20, 6_000, 10_000_000, 12, 10_000),
+        Tier.FREE: _limits(10, 1_000, 1, 60, 100_000, 1, 2_000, 1),
+        Tier.BASIC: _limits(50, 10_000, 3, 600, 1_000_000, 4, 5_000, 2),
+        Tier.PRO: _limits(200, 100_000, 20, 6_000, 10_000_000, 12, 10_000, 4),
         Tier.ENTERPRISE: _ENTERPRISE,
         Tier.ADMIN: _ENTERPRISE,
     }

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from inference.batching import BatchQueue, Schedulable, Ticket
 from streaming.errors import ModelUnavailable, Overloaded, Superseded, SurtitleError
-from streaming.types import Priority
+from streaming.types import Pressure, Priority
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _REMEMBERED_WAITS = 512
 _STRAIN_WINDOW = 15.0
 """Seconds over which the load is measured: a few utterances of every speaker."""
 _RECENT = 2.0
-"""Seconds for which a wait tells how busy the workers are."""
+"""Seconds over which waits are averaged."""
 
 
 class Backend(Protocol[J_contra, R_co]):
@@ -104,8 +104,9 @@ class Dispatcher(Generic[J, R]):
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
         """When the last finals began to run, and how long they had waited."""
-        self._work_done: deque[tuple[float, float]] = deque()
-        """When batches with finals ended, and the seconds the finals took of them."""
+        self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
+        """When batches with finals ended, the seconds the finals took of them, and whose they
+        were."""
         self._threads = [
             threading.Thread(
                 target=self._work, args=(backend,), name=f"{name}-{number}", daemon=True
@@ -168,35 +169,29 @@ class Dispatcher(Generic[J, R]):
             await asyncio.to_thread(self._join)
 
     @property
-    def strain(self) -> float:
-        """The share of the workers' time, 0…1, that finals took of late.
-
-        Finals are what can't be done without: at 1 they can't keep up, whatever else is left out.
-        """
+    def pressure(self) -> Pressure:
+        """How much is asked of the workers, of late."""
         with self._changed:
             now = self._clock()
-            while self._work_done and now - self._work_done[0][0] > _STRAIN_WINDOW:
-                self._work_done.popleft()
-            busy = sum(seconds for _, seconds in self._work_done)
-        return busy / (_STRAIN_WINDOW * len(self._threads))
+            _forget(self._urgent, now - _RECENT)
+            _forget(self._work_done, now - _STRAIN_WINDOW)
+            waits = [wait for _, wait in self._urgent]
+            busy = sum(seconds for _, (seconds, _) in self._work_done)
+            speakers = {name for _, (_, names) in self._work_done for name in names}
+        workers = len(self._threads)
+        return Pressure(
+            strain=min(1.0, busy / (_STRAIN_WINDOW * workers)),
+            wait=sum(waits) / len(waits) if waits else 0.0,
+            speakers=len(speakers),
+            workers=workers,
+        )
 
     def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
+        names = {t.job.session for t in tickets if t.job.priority is Priority.FINAL}
         finals = sum(ticket.job.priority is Priority.FINAL for ticket in tickets)
         if finals:
-            self._work_done.append((ended, (ended - began) * finals / len(tickets)))
-
-    @property
-    def wait(self) -> float:
-        """Seconds that finals have waited of late, on average; 0 when there were none.
-
-        They go before everything else, so this is how much more is asked than can be done.
-        """
-        with self._changed:
-            now = self._clock()
-            while self._urgent and now - self._urgent[0][0] > _RECENT:
-                self._urgent.popleft()
-            waits = [wait for _, wait in self._urgent]
-        return sum(waits) / len(waits) if waits else 0.0
+            seconds = (ended - began) * finals / len(tickets)
+            self._work_done.append((ended, (seconds, names)))
 
     @property
     def stats(self) -> DispatcherStats:
@@ -273,6 +268,11 @@ class Dispatcher(Generic[J, R]):
             failed.__cause__ = error
             return [failed]
         return results
+
+
+def _forget(noted: deque[tuple[float, Any]], before: float) -> None:
+    while noted and noted[0][0] < before:
+        noted.popleft()
 
 
 def deliver(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:

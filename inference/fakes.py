@@ -40,6 +40,7 @@ from streaming.types import (
     WINDOW,
     Audio,
     Hypothesis,
+    Pressure,
     Priority,
     Probabilities,
     RecognitionJob,
@@ -195,6 +196,7 @@ class FakeRecognizer(_Scripted):
         self.tones = tones or Tones()
         self.detected = detected
         self.jobs: list[RecognitionJob] = []
+        self.pressure = Pressure()
         self._model = model
         self._languages = frozenset(languages)
         self._translates = translates

@@ -27,7 +27,7 @@ from streaming.errors import (
     RecognitionFailed,
     UnknownLanguage,
 )
-from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob
+from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Pressure, Priority, RecognitionJob
 
 _LONGEST: Final = 30 * SAMPLE_RATE
 _SILENT: Final = 1e-4
@@ -168,14 +168,9 @@ class WhisperRecognizer:
         return self._dispatcher.stats
 
     @property
-    def strain(self) -> float:
-        """See :attr:`~inference.dispatcher.Dispatcher.strain`."""
-        return self._dispatcher.strain
-
-    @property
-    def wait(self) -> float:
-        """See :attr:`~inference.dispatcher.Dispatcher.wait`."""
-        return self._dispatcher.wait
+    def pressure(self) -> Pressure:
+        """See the port."""
+        return self._dispatcher.pressure
 
     def warm_up(self) -> None:
         """Run the shortest and the longest context once. Blocking: call it in a thread."""
@@ -225,7 +220,7 @@ class WhisperRecognizer:
         if priority is Priority.OFFLINE:
             return self.beam_size
         most = _CAREFUL_FINALS if priority is Priority.FINAL else _CAREFUL_PARTIALS
-        return self.beam_size if self._dispatcher.wait <= most else 1
+        return self.beam_size if self._dispatcher.pressure.wait <= most else 1
 
 
 def _loudest(audio: Audio) -> float:

@@ -62,13 +62,19 @@ class Captions:
     """Plans the recognition of a session and takes its results."""
 
     def __init__(
-        self, session: str, tenant: str, translations: Translations, actions: list[Action]
+        self,
+        session: str,
+        tenant: str,
+        weight: float,
+        translations: Translations,
+        actions: list[Action],
     ) -> None:
         self.options = CaptionOptions()
         self.finals = 0
         """Finals emitted."""
         self._session = session
         self._tenant = tenant
+        self._weight = weight
         self._translations = translations
         self._actions = actions
         self._segments: dict[int, Segment] = {}
@@ -240,6 +246,7 @@ class Captions:
             vocabulary=options.vocabulary,
             words=options.words and priority is Priority.FINAL,
             tenant=self._tenant,
+            weight=self._weight,
         )
         self._actions.append(Recognize(job))
         return segment.asked

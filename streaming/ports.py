@@ -13,6 +13,7 @@ from streaming.types import (
     Audio,
     Hypothesis,
     Language,
+    Pressure,
     Probabilities,
     RecognitionJob,
     Route,
@@ -56,6 +57,11 @@ class Recognizer(Protocol):
     @property
     def translates(self) -> bool:
         """Whether ``task="translate"`` (any language → English) is possible."""
+        ...
+
+    @property
+    def pressure(self) -> Pressure:
+        """How much is asked of it. Cheap."""
         ...
 
     async def recognize(self, job: RecognitionJob) -> Hypothesis:

@@ -86,7 +86,10 @@ class _End:
 
 
 class StreamSession:
-    """A session. ``tenant`` is who pays, ``model`` what the client is told."""
+    """A session.
+
+    ``tenant`` is who pays and ``weight`` their share, ``model`` what the client is told.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class StreamSession:
         languages: LanguageCatalogue,
         model: str,
         tenant: str = "",
+        weight: float = 1.0,
         config: SessionConfig | None = None,
     ) -> None:
         self.id = session
@@ -111,9 +115,13 @@ class StreamSession:
         self._segmenter = Segmenter(self.config.segmenter)
         self._inbox: deque[_Heard | _Finalize | _End] = deque()
         self._translations = Translations(
-            session=session, tenant=tenant, languages=languages, actions=self._actions
+            session=session,
+            tenant=tenant,
+            weight=weight,
+            languages=languages,
+            actions=self._actions,
         )
-        self._captions = Captions(session, tenant, self._translations, self._actions)
+        self._captions = Captions(session, tenant, weight, self._translations, self._actions)
         self._captions.pace.partial_ms = self.config.partial_ms
         self._ending: _End | None = None
         """How the session will end, once everything before is done."""

@@ -46,6 +46,7 @@ class Translations:
     tenant: str
     languages: LanguageCatalogue
     actions: list[Action]
+    weight: float = 1.0
     targets: tuple[str, ...] = ()
     wait: int = 3
     """Words of a sentence before its first interim translation (as in wait-k, arXiv 1810.08398).
@@ -179,6 +180,7 @@ class Translations:
                 priority=Priority.FINAL if request.complete else Priority.PARTIAL,
                 prefix=request.prefix,
                 tenant=self.tenant,
+                weight=self.weight,
             )
             self.actions.append(Translate(job))
 
@@ -192,6 +194,7 @@ class Translations:
             language=language,
             task="translate",
             tenant=self.tenant,
+            weight=self.weight,
         )
         self.actions.append(Recognize(job))
 

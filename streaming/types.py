@@ -88,6 +88,20 @@ class RecognitionJob:
     """How large the tenant's share is beside others', greater than 0."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pressure:
+    """How much is asked of a recogniser, of late."""
+
+    strain: float = 0.0
+    """The share of its workers' time that finals take, 0…1. They are what can't be done without:
+    at 1 they can't keep up, whatever else is left out."""
+    wait: float = 0.0
+    """Seconds that finals wait for a worker. They go before everything else."""
+    speakers: int = 0
+    """Sessions that had finals."""
+    workers: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long an answer took, by stage, in seconds."""

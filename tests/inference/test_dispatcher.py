@@ -305,9 +305,9 @@ async def test_waits_are_measured_on_the_given_clock() -> None:
     assert dispatcher.stats.waits == (3.0, 1.0)
     assert dispatcher.stats.wait(0.5) == 1.0
     assert dispatcher.stats.wait(0.95) == 3.0
-    assert dispatcher.wait == 2.0
+    assert dispatcher.pressure.wait == 2.0
     now = 106.0
-    assert dispatcher.wait == 0.0, "that was long ago"
+    assert dispatcher.pressure.wait == 0.0, "that was long ago"
     await dispatcher.close()
 
 
@@ -332,13 +332,14 @@ async def test_the_load_is_what_finals_take_of_the_workers() -> None:
     )
     jobs = Job("a"), Job("b"), Job("c", priority=Priority.PARTIAL)
     tasks = await submitted(dispatcher, *jobs)
-    assert dispatcher.strain == 0.0
+    assert dispatcher.pressure.strain == 0.0
     dispatcher.start()
     await asyncio.gather(*tasks)
-    assert dispatcher.strain == pytest.approx(6 / 15)
+    assert dispatcher.pressure.strain == pytest.approx(6 / 15)
+    assert dispatcher.pressure.speakers == 1
     assert noted == [("a", 0.0), ("b", 3.0), ("c", 6.0)]
     now += 100
-    assert dispatcher.strain == 0.0
+    assert dispatcher.pressure.strain == 0.0
     await dispatcher.close()
 
 

@@ -21,7 +21,14 @@ from inference.whisper import WhisperRecognizer
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import CONTEXT_TOKENS, VOCABULARY_TOKENS, WhisperTokens
 from streaming.errors import MediaError, ModelUnavailable, PairUnsupported, RecognitionFailed
-from streaming.types import SAMPLE_RATE, Audio, Hypothesis, Priority, RecognitionJob
+from streaming.types import (
+    SAMPLE_RATE,
+    Audio,
+    Hypothesis,
+    Pressure,
+    Priority,
+    RecognitionJob,
+)
 from tests.inference.whispers import base_path, load_base
 from tests.speech import audioeval_clips
 
@@ -306,7 +313,7 @@ async def test_decoding_is_as_careful_as_the_load_allows(
 
     monkeypatch.setattr(recognizer._engine, "_generate", watched)
     for wait in (0.0, 0.2, 2.0):
-        monkeypatch.setattr(Dispatcher, "wait", wait)
+        monkeypatch.setattr(Dispatcher, "pressure", Pressure(wait=wait))
         for priority in Priority:
             await recognizer.recognize(job(audioeval_clips("en")[0].audio(), priority=priority))
     assert widths == [5, 5, 5, 5, 1, 5, 1, 1, 5]

@@ -1,0 +1,80 @@
+"""Who is taken, and who is told to come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.capacity import Capacity, has_room
+from app.sessions import LiveSession, SessionRegistry
+from guards.principal import Principal, Tier
+from streaming.errors import Overloaded
+from streaming.types import Pressure
+
+
+def admitted(each: float, workers: int) -> int:
+    """How many speakers are taken who cost so much each, one after the other."""
+    count = 0
+    while count < 1000:
+        strain = min(1.0, count * each / workers)
+        if not has_room(Pressure(strain=strain, speakers=count, workers=workers), new=0):
+            return count
+        count += 1
+    return count
+
+
+def test_as_many_are_taken_as_the_workers_bear() -> None:
+    assert 15 <= admitted(each=0.1, workers=2) <= 18
+    assert 8 <= admitted(each=0.1, workers=1) <= 9
+    assert admitted(each=0.2, workers=2) < admitted(each=0.1, workers=2)
+
+
+def test_silent_sessions_take_no_place() -> None:
+    assert has_room(Pressure(strain=0.1, speakers=5, workers=2), new=50)
+    assert not has_room(Pressure(strain=0.1, speakers=5, workers=2), new=2000), "a rush"
+
+
+@given(strain=st.floats(0, 1), speakers=st.integers(0, 100), new=st.integers(0, 1000))
+def test_nobody_is_taken_while_finals_are_late(strain: float, speakers: int, new: int) -> None:
+    pressure = Pressure(strain=strain, wait=1.5, speakers=speakers, workers=2)
+    assert not has_room(pressure, new)
+
+
+def make(pressure: Callable[[], Pressure]) -> Capacity:
+    return Capacity(pressure, SessionRegistry())
+
+
+async def test_a_small_share_is_refused_at_once_and_told_when_to_come_back() -> None:
+    capacity = make(lambda: Pressure(strain=1.0, speakers=20, workers=2))
+    with pytest.raises(Overloaded) as refused:
+        await asyncio.wait_for(capacity.admit(share=1), 0.1)
+    assert refused.value.status == 503
+    assert refused.value.retry_after == 5
+    assert capacity.refused == 1
+    assert not capacity.room
+
+
+async def test_a_large_share_waits_for_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.capacity._STEP", 0.001)
+    asked = 0
+
+    def pressure() -> Pressure:
+        nonlocal asked
+        asked += 1
+        return Pressure(strain=1.0 if asked < 4 else 0.5, speakers=20, workers=2)
+
+    await make(pressure).admit(share=4)
+    assert asked == 4
+
+
+async def test_those_who_have_just_begun_are_counted() -> None:
+    sessions = SessionRegistry()
+    principal = Principal("key", "user", Tier.FREE, frozenset())
+    with sessions.running(LiveSession("a", principal, lambda _: None)):
+        assert sessions.begun_within(10) == 1
+        assert sessions.begun_within(-1) == 0
+    assert sessions.begun_within(10) == 0
