@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint types imports bench lock test-parity test-browser test-redis clean
+.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser test-redis clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/run  ## set up, and serve on 127.0.0.1:8000
@@ -40,6 +40,19 @@ bench: $(STAMPS)/dev
 	$(BIN)/python -m bench.interim_translation
 	$(BIN)/python -m bench.guards
 	$(BIN)/python -m bench.quality --sets english,longform,languages,nonspeech,translation
+
+bench-load: $(STAMPS)/dev  ## how many speakers at once: 10 to 20 minutes, on an otherwise idle machine
+	$(BIN)/python -m bench.load --find
+
+# Needs them installed: python -m bench.load.rivals install --into $(RIVALS). See docs/capacity.md.
+RIVALS ?= $(HOME)/.cache/surtitle-rivals
+bench-rivals: $(STAMPS)/dev  ## the same speakers for other servers: 20 minutes, on an otherwise idle machine
+	for server in surtitle whisperlive whisperlive-batch whisperlivekit; do \
+	  $(BIN)/python -m bench.load --server $$server --rivals $(RIVALS) --speakers 1,2,4 --seconds 50 --pool 60 \
+	    || exit 1; done
+
+bench-text: $(STAMPS)/dev  ## texts a second: 2 minutes
+	$(BIN)/python -m bench.text
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Surtitle needs Python 3.11 or newer")'

@@ -14,7 +14,6 @@ import asyncio
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ import websockets
 from app.settings import Settings
 from bench.corpus import default_manifest, read_manifest
 from bench.machine import machine
+from bench.processes import Others
 from bench.quality.offline import OfflineReader
 from bench.quality.pool import replay as simulate
 from bench.quality.records import Record, note
@@ -43,25 +43,6 @@ from streaming.types import SAMPLE_RATE, Audio
 from tests.e2e.server import Server, serving
 
 _events = msgspec.json.Decoder(wire.ServerEvent)
-
-
-class Others:
-    """What other programs than a server and this one take of the processor, from now on."""
-
-    def __init__(self, server: int) -> None:
-        self._ours = (psutil.Process(server), psutil.Process())
-        self._began = time.monotonic(), self._spent()
-
-    def cores(self) -> float:
-        """How many cores on average."""
-        at, spent = self._began
-        return max(0.0, (self._spent() - spent) / (time.monotonic() - at))
-
-    def _spent(self) -> float:
-        now = psutil.cpu_times()
-        busy = sum(now) - now.idle - getattr(now, "iowait", 0.0)
-        ours = sum(sum(process.cpu_times()[:2]) for process in self._ours)
-        return float(busy - ours)
 
 
 async def speak(server: Server, audio: Audio, **start: Any) -> Replay:

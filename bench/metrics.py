@@ -99,19 +99,18 @@ def plain(word: str) -> str:
     return "".join(letter for letter in folded if letter.isalnum())
 
 
-def shown_after(
+def first_shown(
     spoken: Sequence[Spoken], history: Sequence[Shown], *, promised: bool = False
-) -> list[float]:
-    """For each word that was recognised: seconds from its end to when it was first on screen.
+) -> dict[int, float]:
+    """When each spoken word, by its index, was first on screen.
 
-    With ``promised``, to when it was first in text that will not change. The screen is the texts
+    With ``promised``, when it was first in text that will not change. The screen is the texts
     of all segments in order. A spoken word counts as shown once a text has it at its place in the
-    alignment with what had been spoken by then; words never recognised don't count (they are the
-    word error rate's business).
+    alignment with what had been spoken by then; words never recognised are left out.
     """
     reference = [plain(item.word) for item in spoken]
     ends = [item.end for item in spoken]
-    waits: dict[int, float] = {}
+    times: dict[int, float] = {}
     screen: dict[int, list[str]] = {}
     done: set[int] = set()
     anchor = 0  # words before it belong to segments that are over
@@ -122,14 +121,25 @@ def shown_after(
         reach = bisect_right(ends, shown.time + _SLACK)
         pairs = aligned(reference[anchor:reach], words)
         for index, _ in pairs:
-            waits.setdefault(anchor + index, max(0.0, shown.time - ends[anchor + index]))
+            times.setdefault(anchor + index, shown.time)
         if shown.final:
             done.add(shown.segment)
         over, base = 0, anchor
         while screen and (first := min(screen)) in done:
             over += len(screen.pop(first))
             anchor = max([anchor, *(base + i + 1 for i, j in pairs if j < over)])
-    return [waits[index] for index in sorted(waits)]
+    return times
+
+
+def shown_after(
+    spoken: Sequence[Spoken], history: Sequence[Shown], *, promised: bool = False
+) -> list[float]:
+    """For each word that was shown (see :func:`first_shown`): seconds from its end until then.
+
+    Words never recognised don't count; they are the word error rate's business.
+    """
+    times = first_shown(spoken, history, promised=promised)
+    return [max(0.0, times[index] - spoken[index].end) for index in sorted(times)]
 
 
 def aligned(reference: Sequence[str], words: Sequence[str]) -> list[tuple[int, int]]:
@@ -160,3 +170,8 @@ def quantile(values: Sequence[float], q: float) -> float | None:
         return None
     ordered = sorted(values)
     return ordered[max(0, math.ceil(q * len(ordered)) - 1)]
+
+
+def rounded(value: float | None, digits: int = 2) -> float | None:
+    """A figure as it is shown; None for what is not a number."""
+    return None if value is None or math.isnan(value) else round(value, digits)

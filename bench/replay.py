@@ -180,7 +180,7 @@ class Simulation:
             case _Done(ticket=ticket, result=result):
                 pool = self._pools[type(ticket.job)]
                 pool.free += 1
-                pool.queue.done(ticket)
+                pool.queue.done(ticket, self._now)
                 self._deliver(ticket.job, result)
         await self._perform()
 

@@ -4,8 +4,8 @@ Order of service:
 
 1. Class: finals, then partials, then offline work. A job that has waited ``ageing`` seconds counts
    as one class better, after twice that as two: nothing starves.
-2. Inside a class, tenants take turns, and sessions of one tenant take turns: one job each, so a
-   flood from one of them delays nobody else by more than a round.
+2. Inside a class, tenants share what is done by their weights, and sessions of one tenant equally:
+   a flood from one of them delays nobody else by more than a round.
 3. Inside a session, first come, first served.
 
 A newer job takes the place of queued older ones with the same key, if these have waited for longer
@@ -37,6 +37,8 @@ class Schedulable(Protocol):
     def priority(self) -> Priority: ...
     @property
     def tenant(self) -> str: ...
+    @property
+    def weight(self) -> float: ...
 
 
 J = TypeVar("J", bound=Schedulable)
@@ -60,6 +62,8 @@ class Ticket(Generic[J]):
     """Jobs with equal keys replace each other; None: never replaced."""
     lane: Hashable | None = None
     """Partials of one lane run one at a time; None for other jobs."""
+    ready_at: float = 0.0
+    """Since when it waited for a worker, and not for the one before it in its lane."""
 
     def level(self, now: float, ageing: float) -> int:
         """The class the job counts as now: its priority, bettered by its age."""
@@ -81,37 +85,43 @@ def one_per_segment(job: Schedulable) -> Hashable | None:
     return None if job.priority is Priority.OFFLINE else (job.session, job.segment)
 
 
+def one_each(_job: Schedulable) -> float:
+    """The usual cost: every job counts the same."""
+    return 1.0
+
+
 def one_per_session(job: Schedulable) -> Hashable:
     """The lane of recognition: one partial of a session runs at a time."""
     return job.session
 
 
 @dataclass(slots=True)
-class _Turns:
-    """Round-robin: whoever was served, or came, longest ago is next.
+class _Shares:
+    """Weighted fair queueing by virtual finish times (Demers, Keshav, Shenker 1989).
 
-    Someone new goes behind those who wait, so a steady stream of newcomers can't starve them.
+    Whoever's next job would end first, if all were served side by side by their weights, is next.
     Names are forgotten when nothing of theirs waits.
     """
 
-    clock: int = 0
+    clock: float = 0.0
+    """Virtual time: the finish time of the job served last."""
     waiting: dict[Hashable, int] = field(default_factory=dict)
-    turn: dict[Hashable, int] = field(default_factory=dict)
+    finish: dict[Hashable, float] = field(default_factory=dict)
+    """When the next job of each name would end."""
 
-    def joined(self, name: Hashable) -> None:
+    def joined(self, name: Hashable, cost: float) -> None:
         self.waiting[name] = self.waiting.get(name, 0) + 1
-        if name not in self.turn:
-            self.clock += 1
-            self.turn[name] = self.clock
+        if name not in self.finish:
+            self.finish[name] = self.clock + cost
 
     def left(self, name: Hashable) -> None:
         self.waiting[name] -= 1
         if not self.waiting[name]:
-            del self.waiting[name], self.turn[name]
+            del self.waiting[name], self.finish[name]
 
-    def served(self, name: Hashable) -> None:
-        self.clock += 1
-        self.turn[name] = self.clock
+    def served(self, name: Hashable, cost: float) -> None:
+        self.clock = max(self.clock, self.finish[name])
+        self.finish[name] += cost
         self.left(name)
 
 
@@ -123,7 +133,8 @@ class BatchQueue(Generic[J]):
     tells which partials run one at a time (by default those of one session).
 
     ``capacity`` bounds what waits; ``reserved`` of it only finals may use; ``per_session`` bounds
-    what one session may have waiting. ``ageing`` is in seconds.
+    what one session may have waiting. ``ageing`` is in seconds. ``cost`` tells how much of a
+    tenant's share a job takes, in any unit.
     """
 
     def __init__(
@@ -137,6 +148,7 @@ class BatchQueue(Generic[J]):
         per_session: int | None = None,
         ageing: float = 2.0,
         patience: float = PATIENCE,
+        cost: Callable[[J], float] = one_each,
     ) -> None:
         reserved = capacity // 4 if reserved is None else reserved
         if not 0 <= reserved < capacity:
@@ -151,12 +163,13 @@ class BatchQueue(Generic[J]):
         self._group = group
         self._supersede_key = supersede_key
         self._lane = lane
+        self._cost = cost
         self._queued: dict[int, Ticket[J]] = {}  # by place, hence in order of arrival
         self._by_key: dict[Hashable, list[Ticket[J]]] = {}
         self._running: set[Ticket[J]] = set()
         self._busy_lanes: set[Hashable] = set()
-        self._tenants = _Turns()
-        self._sessions = _Turns()
+        self._tenants = _Shares()
+        self._sessions = _Shares()
         self._counts = dict.fromkeys(Priority, 0)
         self._places = 0
 
@@ -196,12 +209,14 @@ class BatchQueue(Generic[J]):
             group=self._group(job),
             key=key,
             lane=self._lane(job) if job.priority is Priority.PARTIAL else None,
+            ready_at=now,
         )
         if late:
             return Placed(ticket, displaced=(ticket,))
         # Joined before the old ones leave: a session that replaces its only job keeps its turn.
-        self._tenants.joined(job.tenant)
-        self._sessions.joined((job.tenant, job.session))
+        cost = self._cost(job)
+        self._tenants.joined(job.tenant, cost / job.weight)
+        self._sessions.joined((job.tenant, job.session), cost)
         for one in stale:
             self._forget(one)
         self._queued[ticket.place] = ticket
@@ -235,11 +250,16 @@ class BatchQueue(Generic[J]):
             ]
         return batch
 
-    def done(self, ticket: Ticket[J]) -> None:
+    def done(self, ticket: Ticket[J], now: float) -> None:
         """A taken job has ended, well or not. Idempotent."""
-        if ticket in self._running:
-            self._running.remove(ticket)
+        if ticket not in self._running:
+            return
+        self._running.remove(ticket)
+        if ticket.lane is not None:
             self._busy_lanes.discard(ticket.lane)
+            for other in self._queued.values():
+                if other.lane == ticket.lane:
+                    other.ready_at = now
 
     def cancel(self, ticket: Ticket[J]) -> bool:
         """Remove a job that waits. False if it does not wait (it runs, or is gone)."""
@@ -268,20 +288,21 @@ class BatchQueue(Generic[J]):
             if waiting >= self.per_session:
                 raise Overloaded("This session has too much work waiting.", retry_after=1.0)
 
-    def _order(self, entry: tuple[int, Ticket[J]]) -> tuple[int, int, int, int]:
+    def _order(self, entry: tuple[int, Ticket[J]]) -> tuple[int, float, float, int]:
         level, ticket = entry
         job = ticket.job
         return (
             level,
-            self._tenants.turn.get(job.tenant, 0),
-            self._sessions.turn.get((job.tenant, job.session), 0),
+            self._tenants.finish.get(job.tenant, 0.0),
+            self._sessions.finish.get((job.tenant, job.session), 0.0),
             ticket.place,
         )
 
     def _start(self, ticket: Ticket[J]) -> None:
         self._remove(ticket)
-        self._tenants.served(ticket.job.tenant)
-        self._sessions.served((ticket.job.tenant, ticket.job.session))
+        cost = self._cost(ticket.job)
+        self._tenants.served(ticket.job.tenant, cost / ticket.job.weight)
+        self._sessions.served((ticket.job.tenant, ticket.job.session), cost)
         self._running.add(ticket)
         if ticket.lane is not None:
             self._busy_lanes.add(ticket.lane)

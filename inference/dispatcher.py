@@ -29,6 +29,8 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _REMEMBERED_WAITS = 512
+_STRAIN_WINDOW = 15.0
+"""Seconds over which the load is measured: a few utterances of every speaker."""
 _RECENT = 2.0
 """Seconds for which a wait tells how busy the workers are."""
 
@@ -70,7 +72,8 @@ class Dispatcher(Generic[J, R]):
     """Awaitable, batched access to blocking backends, one worker thread each.
 
     ``failure`` makes the error of a job whose backend raised something else than a
-    ``SurtitleError``. ``clock`` gives monotonic seconds.
+    ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
+    worker begins, and how many seconds it has waited for one.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Dispatcher(Generic[J, R]):
         max_batch: int,
         failure: Callable[[str], SurtitleError],
         clock: Callable[[], float] = time.monotonic,
+        started: Callable[[J, float], None] = lambda _job, _waited: None,
     ) -> None:
         if not backends or max_batch < 1:
             raise ValueError("a dispatcher needs a backend and batches of at least one")
@@ -90,6 +94,7 @@ class Dispatcher(Generic[J, R]):
         self._max_batch = max_batch
         self._failure = failure
         self._clock = clock
+        self._started_job = started
         self._changed = threading.Condition()
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
         self._closed = False
@@ -99,6 +104,8 @@ class Dispatcher(Generic[J, R]):
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
         """When the last finals began to run, and how long they had waited."""
+        self._work_done: deque[tuple[float, float]] = deque()
+        """When batches with finals ended, and the seconds the finals took of them."""
         self._threads = [
             threading.Thread(
                 target=self._work, args=(backend,), name=f"{name}-{number}", daemon=True
@@ -161,6 +168,24 @@ class Dispatcher(Generic[J, R]):
             await asyncio.to_thread(self._join)
 
     @property
+    def strain(self) -> float:
+        """The share of the workers' time, 0…1, that finals took of late.
+
+        Finals are what can't be done without: at 1 they can't keep up, whatever else is left out.
+        """
+        with self._changed:
+            now = self._clock()
+            while self._work_done and now - self._work_done[0][0] > _STRAIN_WINDOW:
+                self._work_done.popleft()
+            busy = sum(seconds for _, seconds in self._work_done)
+        return busy / (_STRAIN_WINDOW * len(self._threads))
+
+    def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
+        finals = sum(ticket.job.priority is Priority.FINAL for ticket in tickets)
+        if finals:
+            self._work_done.append((ended, (ended - began) * finals / len(tickets)))
+
+    @property
     def wait(self) -> float:
         """Seconds that finals have waited of late, on average; 0 when there were none.
 
@@ -193,12 +218,15 @@ class Dispatcher(Generic[J, R]):
 
     def _work(self, backend: Backend[J, R]) -> None:
         while tickets := self._next_batch():
+            began = self._clock()
             results = self._run(backend, [ticket.job for ticket in tickets])
             with self._changed:
+                now = self._clock()
+                self._note_work(tickets, began, now)
                 self._idle += 1
                 delivery = []
                 for ticket, result in zip(tickets, results, strict=True):
-                    self._queue.done(ticket)
+                    self._queue.done(ticket, now)
                     self._failed += isinstance(result, SurtitleError)
                     future = self._futures.pop(ticket, None)
                     if future is not None:
@@ -220,9 +248,11 @@ class Dispatcher(Generic[J, R]):
                     self._batches += 1
                     self._rows += len(tickets)
                     for ticket in tickets:
-                        self._waits.append(now - ticket.queued_at)
+                        waited = now - ticket.ready_at
+                        self._waits.append(waited)
                         if ticket.job.priority is Priority.FINAL:
-                            self._urgent.append((now, now - ticket.queued_at))
+                            self._urgent.append((now, waited))
+                        self._started_job(ticket.job, waited)
                     return tickets
                 self._changed.wait()
         return []

@@ -34,6 +34,7 @@ class _Work:
     revision: int
     priority: Priority
     tenant: str
+    weight: float
     target: str
     part: int
     """Which part of the job's text, at which hop: the parts don't supersede each other."""
@@ -275,6 +276,7 @@ class TextTranslator:
                         revision=job.revision,
                         priority=job.priority,
                         tenant=job.tenant,
+                        weight=job.weight,
                         target=job.target,
                         part=2 * number + hop,
                         sentences=chunk,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Final
@@ -53,6 +52,14 @@ def _group(row: Row) -> Hashable:
     return row.group
 
 
+def _cost(row: Row) -> float:
+    return row.bucket
+
+
+def _note_wait(row: Row, waited: float) -> None:
+    row.waited = waited
+
+
 def _superseded_by_newer(row: Row) -> Hashable | None:
     return None if row.priority is Priority.OFFLINE else (row.session, row.segment, row.job.task)
 
@@ -87,9 +94,10 @@ class WhisperRecognizer:
         self._dispatcher: Dispatcher[Row, Hypothesis] = Dispatcher(
             name=f"whisper-{name}",
             backends=[engine] * replicas,
-            queue=BatchQueue(group=_group, supersede_key=_superseded_by_newer),
+            queue=BatchQueue(group=_group, supersede_key=_superseded_by_newer, cost=_cost),
             max_batch=max_batch,
             failure=RecognitionFailed,
+            started=_note_wait,
         )
 
     @classmethod
@@ -159,6 +167,16 @@ class WhisperRecognizer:
         """What waits and runs, and how long jobs waited."""
         return self._dispatcher.stats
 
+    @property
+    def strain(self) -> float:
+        """See :attr:`~inference.dispatcher.Dispatcher.strain`."""
+        return self._dispatcher.strain
+
+    @property
+    def wait(self) -> float:
+        """See :attr:`~inference.dispatcher.Dispatcher.wait`."""
+        return self._dispatcher.wait
+
     def warm_up(self) -> None:
         """Run the shortest and the longest context once. Blocking: call it in a thread."""
         for bucket in (BUCKETS[0], BUCKETS[-1]):
@@ -200,7 +218,6 @@ class WhisperRecognizer:
             bucket_for(len(job.audio), job.priority),
             self._tokens.prompt(job.vocabulary, job.prompt),
             self._beam(job.priority),
-            time.monotonic(),
         )
 
     def _beam(self, priority: Priority) -> int:

@@ -55,7 +55,7 @@ _MAX_LENGTH: Final = 448
 _SAMPLES: Final = 3  # hypotheses drawn at a fallback temperature
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Row:
     """A job made ready for a batch. Rows of equal ``group`` can share one."""
 
@@ -64,8 +64,8 @@ class Row:
     prompt: tuple[int, ...] = ()
     beam: int = 1
     """Hypotheses followed side by side; 1 is greedy."""
-    asked: float = 0.0
-    """When, on the monotonic clock."""
+    waited: float = 0.0
+    """Seconds it waited for a worker."""
 
     @property
     def session(self) -> str:
@@ -86,6 +86,10 @@ class Row:
     @property
     def tenant(self) -> str:
         return self.job.tenant
+
+    @property
+    def weight(self) -> float:
+        return self.job.weight
 
     @property
     def final(self) -> bool:
@@ -175,7 +179,7 @@ class WhisperEngine:
             # The next partial is on its way: better none than a wrong one, or a slow one.
             doubt = None if final else work.doubt(FULL_LIMITS)
             if doubt is None:
-                timing = Timing(began - work.row.asked, encoded, decoded)
+                timing = Timing(work.row.waited, encoded, decoded)
                 answers.append(self._hypothesis(work, timing))
             else:
                 error = f"this partial is not to be believed: {doubt}"

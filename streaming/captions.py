@@ -13,7 +13,8 @@ from typing import Final
 from streaming import wire
 from streaming.actions import Action, Emit, Recognize
 from streaming.context import Context
-from streaming.errors import Overloaded, SurtitleError
+from streaming.errors import Overloaded, Superseded, SurtitleError
+from streaming.pacing import Pace
 from streaming.segmenter import Closed, Opened, Paused, Resumed, SegmenterEvent, Utterance
 from streaming.segments import Answer, Segment
 from streaming.translations import Translations
@@ -23,7 +24,9 @@ _ATTEMPTS: Final = 2
 _UNANSWERED: Final = 2
 """Partials of an utterance that may be asked for and not answered before listening stops. With
 more, the text shown would lag further and further behind."""
-_MAX_STRETCH: Final = 16
+_OVERTAKEN: Final = 0.5
+_GIVEN_UP: Final = 2.0
+"""Seconds that a partial has waited, about, for which there was no time."""
 PARTIAL_MS: Final = 384
 _FULL_PACE: Final = 6 * SAMPLE_RATE
 """Samples of an utterance up to which it is recognised again as often as asked for."""
@@ -53,8 +56,6 @@ class CaptionOptions:
     vocabulary: tuple[str, ...] = ()
     interim: bool = True
     words: bool = False
-    partial_ms: int = PARTIAL_MS
-    """See :class:`~streaming.session.SessionConfig`."""
 
 
 class Captions:
@@ -72,8 +73,9 @@ class Captions:
         self._actions = actions
         self._segments: dict[int, Segment] = {}
         self._context = Context()
-        self._stretch = 1
-        """By how much partials are rarer than asked for, because the server can't keep up."""
+        self.pace = Pace(PARTIAL_MS)
+        self.catching_up = False
+        """Whether there is no time for partials."""
         self._cut = False
         """Whether the utterance that opens next goes on with the one before."""
 
@@ -127,12 +129,14 @@ class Captions:
 
     def _partial_due(self, segment: Segment) -> bool:
         utterance = segment.utterance
-        if not self.options.interim or utterance.speech_end <= segment.asked_speech_end:
+        if not self.options.interim or self.catching_up:
+            return False
+        if utterance.speech_end <= segment.asked_speech_end:
             return False
         new = utterance.end - (segment.asked_end or utterance.start)
         # The longer an utterance, the longer a decode of it takes, and the less news is in one.
         length = max(1.0, (utterance.end - utterance.start) / _FULL_PACE)
-        return new * 1000 >= self.options.partial_ms * self._stretch * length * SAMPLE_RATE
+        return new * 1000 >= self.pace.interval_ms * length * SAMPLE_RATE
 
     def endpoint_ms(self, utterance: Utterance, most: int) -> int | None:
         """Silence that ends a paused utterance, at most ``most``. None: not known yet."""
@@ -174,7 +178,7 @@ class Captions:
             self._emit_finals()
             return
         if job.priority is Priority.PARTIAL:
-            self._stretch = max(1, self._stretch // 2)
+            self._keep_pace(heard.timing.queued)
         segment.language = heard.language
         paused = job.priority is Priority.FINAL
         if segment.stabilizer.update(heard.text, whole=paused) and self.options.interim:
@@ -182,8 +186,8 @@ class Captions:
 
     def _go_without(self, segment: Segment, job: RecognitionJob, error: SurtitleError) -> None:
         """Make do without an answer. A partial's lack is made good by what follows it."""
-        if isinstance(error, Overloaded) and job.priority is Priority.PARTIAL:
-            self._stretch = min(_MAX_STRETCH, 2 * self._stretch)
+        if job.priority is Priority.PARTIAL and isinstance(error, (Superseded, Overloaded)):
+            self._keep_pace(_OVERTAKEN if isinstance(error, Superseded) else _GIVEN_UP)
         if job.revision != segment.final:
             return
         if error.retryable and segment.attempts < _ATTEMPTS:
@@ -196,6 +200,23 @@ class Captions:
         language = segment.language or self.options.language or self._context.language or ""
         segment.result = Hypothesis(text=text, language=language, confidence=0.0)
         self._emit_finals()
+
+    def _keep_pace(self, waited: float) -> None:
+        if not self.pace.take(waited):
+            return
+        interval = round(self.pace.interval_ms)
+        message = (
+            f"the server is busy: captions are brought up to date about every {interval} ms"
+            if self.pace.degraded
+            else "captions are brought up to date as usual again"
+        )
+        self._emit(
+            wire.WarningEvent(
+                code="degraded" if self.pace.degraded else "recovered",
+                message=message,
+                details={"partial_ms": interval, "waited_seconds": round(self.pace.wait, 2)},
+            )
+        )
 
     def _emit(self, event: wire.Event) -> None:
         self._actions.append(Emit(event))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from streaming.errors import (
 from streaming.outbox import Outbox
 from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector, VoiceStream
 from streaming.session import StreamSession
-from streaming.types import Priority, RecognitionJob, TranslationJob
+from streaming.types import SAMPLE_RATE, Priority, RecognitionJob, TranslationJob
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ _PIECE: Final = 16 * 1024
 
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
+
+_AHEAD: Final = 2.0
+"""Seconds of audio by which a live speaker may be ahead of the clock: the network's hiccups. Who
+sends faster than that has no delay to complain of."""
 
 
 class Transport(Protocol):
@@ -96,8 +101,31 @@ class Timeouts:
     """For a client that does not read."""
     partial: float = 2.0
     """For a partial. What comes later is no use, and holds up what follows."""
+    lag: float = 5.0
+    """How late the audio of a live speaker may be listened to before partials are given up."""
     overload: float = 0.25
     """Between tries to have a final recognised when queues are full."""
+
+
+class _Lag:
+    """How late a live speaker's audio is listened to. Times are in seconds."""
+
+    __slots__ = ("_arrived", "_began")
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._arrived: deque[tuple[float, float]] = deque()
+        """When audio came that was not yet listened to, and how much had come by then."""
+
+    def note(self, now: float, heard: float, done: float) -> float:
+        """Take that ``heard`` seconds of audio have come and ``done`` of them were listened to."""
+        if self._began is None:
+            self._began = now - heard
+        self._arrived.append((now, heard))
+        while self._arrived and self._arrived[0][1] <= done:
+            self._arrived.popleft()
+        live = heard <= now - self._began + _AHEAD
+        return now - self._arrived[0][0] if live and self._arrived else 0.0
 
 
 class StreamDriver:
@@ -109,12 +137,15 @@ class StreamDriver:
         transport: Transport,
         models: Models,
         timeouts: Timeouts | None = None,
+        clock: Callable[[], float] = time.monotonic,
         meter: Meter | None = None,
     ) -> None:
         self.session = session
         self._transport = transport
         self._models = models
         self._timeouts = timeouts or Timeouts()
+        self._clock = clock
+        self._lag = _Lag()
         self._meter = meter
         self._outbox = Outbox()
         self._outgoing = asyncio.Event()
@@ -176,6 +207,7 @@ class StreamDriver:
                 continue
             for piece in self._pieces(frame):
                 session.receive_binary(piece)
+                self._watch_lag()
                 await self._heard()
                 if session.ending:
                     break
@@ -204,6 +236,15 @@ class StreamDriver:
         if not session.ended:
             for warning in warnings:
                 self._send(warning)
+
+    def _watch_lag(self) -> None:
+        session = self.session
+        heard = session.audio_samples / SAMPLE_RATE
+        lag = self._lag.note(self._clock(), heard, heard - session.behind)
+        if lag >= self._timeouts.lag:
+            session.fall_behind(lag)
+        elif lag <= self._timeouts.lag / 5:
+            session.catch_up()
 
     def _patience(self) -> float | None:
         if self.session.ending:

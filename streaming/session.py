@@ -114,7 +114,7 @@ class StreamSession:
             session=session, tenant=tenant, languages=languages, actions=self._actions
         )
         self._captions = Captions(session, tenant, self._translations, self._actions)
-        self._captions.options.partial_ms = self.config.partial_ms
+        self._captions.pace.partial_ms = self.config.partial_ms
         self._ending: _End | None = None
         """How the session will end, once everything before is done."""
         self._awaiting_tail = False
@@ -235,6 +235,22 @@ class StreamSession:
         if not self._ended:
             self._captions.drop()
             self._close(error)
+
+    def fall_behind(self, lag: float) -> None:
+        """Give up partials, because audio is listened to ``lag`` seconds late; say so once."""
+        if not self._captions.catching_up and self._started and not self._ended:
+            self._captions.catching_up = True
+            self._warn_of_lag("lagging", "the server is late: finals only, until it is not", lag)
+
+    def catch_up(self) -> None:
+        """Make partials again, after :meth:`fall_behind`."""
+        if self._captions.catching_up and not self._ended:
+            self._captions.catching_up = False
+            self._warn_of_lag("recovered", "the server is up to date again", 0.0)
+
+    def _warn_of_lag(self, code: str, message: str, lag: float) -> None:
+        details = {"lag_seconds": round(lag, 1)}
+        self._emit(wire.WarningEvent(code=code, message=message, details=details))
 
     # ------------------------------------------------------------ from the models
 

@@ -84,6 +84,8 @@ class RecognitionJob:
     """Whether word timestamps are wanted."""
     tenant: str = ""
     """Who pays: the unit of fairness above the session."""
+    weight: float = 1.0
+    """How large the tenant's share is beside others', greater than 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class TranslationJob:
     target: str
     priority: Priority
     tenant: str = ""
+    weight: float = 1.0
+    """See :class:`RecognitionJob`."""
     prefix: str = ""
     """The translation shown so far of a text that is still growing: a hint for engines that can
     lean to it, so that what is shown changes less."""

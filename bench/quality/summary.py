@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.corpus import Errors
-from bench.metrics import quantile
+from bench.metrics import quantile, rounded
 from bench.quality.records import Record, by_group
 
 Figures = dict[str, Any]
@@ -87,7 +87,7 @@ def _figures(name: str, records: Sequence[Record]) -> Figures:
 
 
 def _minutes(records: Sequence[Record]) -> Figures:
-    return {"minutes": _rounded(sum(record.seconds for record in records) / 60)}
+    return {"minutes": rounded(sum(record.seconds for record in records) / 60)}
 
 
 def _words(records: Sequence[Record]) -> Figures:
@@ -96,10 +96,10 @@ def _words(records: Sequence[Record]) -> Figures:
     low, high = _interval(records)
     return {
         "words": streamed.words,
-        "wer_streamed": _rounded(streamed.rate),
-        "wer_offline": _rounded(offline.rate),
-        "wer_difference": _rounded(streamed.rate - offline.rate),
-        "wer_difference_interval": [_rounded(low), _rounded(high)],
+        "wer_streamed": rounded(streamed.rate),
+        "wer_offline": rounded(offline.rate),
+        "wer_difference": rounded(streamed.rate - offline.rate),
+        "wer_difference_interval": [rounded(low), rounded(high)],
         "streamed_errors": asdict(streamed),
         "offline_errors": asdict(offline),
         "wrong_language": sum(record.languages not in ((), (record.lang,)) for record in records),
@@ -128,7 +128,7 @@ def _delays(records: Sequence[Record]) -> Figures:
     figures: Figures = {
         **_quantiles("first_shown", shown),
         **_quantiles("committed", committed),
-        "aligned": _rounded(len(shown) / spoken) if spoken else None,
+        "aligned": rounded(len(shown) / spoken) if spoken else None,
         **_quantiles("final", totals),
         "finals": len(totals) + sum(record.cuts for record in records),
         "cuts": sum(record.cuts for record in records),
@@ -138,8 +138,8 @@ def _delays(records: Sequence[Record]) -> Figures:
         known = [value for value in values if value is not None]
         if known:
             figures[name] = {
-                "p50": _rounded(quantile(known, 0.5)),
-                "p95": _rounded(quantile(known, 0.95)),
+                "p50": rounded(quantile(known, 0.5)),
+                "p95": rounded(quantile(known, 0.95)),
             }
     return figures
 
@@ -167,7 +167,7 @@ def _hallucinations(records: Sequence[Record]) -> Figures:
         "silence_words": sum(record.flashed for record in silent),
         "noise_words": sum(record.hallucinated for record in noisy),
         "noise_words_shown": sum(record.flashed for record in noisy),
-        "noise_words_per_minute": _rounded(sum(r.flashed for r in noisy) / max(minutes, 1e-9)),
+        "noise_words_per_minute": rounded(sum(r.flashed for r in noisy) / max(minutes, 1e-9)),
         "heard": {record.clip: record.streamed for record in records if record.flashed},
     }
 
@@ -176,19 +176,19 @@ def _work(records: Sequence[Record]) -> Figures:
     audio = sum(record.seconds for record in records)
     spent = sum(record.recognition_seconds for record in records)
     return {
-        "real_time_factor": _rounded(spent / audio, 3) if spent and audio else None,
-        "encode_share": _rounded(sum(r.encode_seconds for r in records) / spent) if spent else None,
+        "real_time_factor": rounded(spent / audio, 3) if spent and audio else None,
+        "encode_share": rounded(sum(r.encode_seconds for r in records) / spent) if spent else None,
         "recognitions": sum(record.calls for record in records),
         "partials": sum(record.partials for record in records),
-        "recognitions_per_clip": _rounded(sum(r.calls for r in records) / len(records)),
+        "recognitions_per_clip": rounded(sum(r.calls for r in records) / len(records)),
         "translations": sum(record.text_calls for record in records),
     }
 
 
 def _quantiles(name: str, values: Sequence[float]) -> Figures:
     return {
-        f"{name}_p50": _rounded(quantile(values, 0.5)),
-        f"{name}_p95": _rounded(quantile(values, 0.95)),
+        f"{name}_p50": rounded(quantile(values, 0.5)),
+        f"{name}_p95": rounded(quantile(values, 0.95)),
     }
 
 
@@ -196,9 +196,4 @@ def _ratio(
     records: Sequence[Record], part: Callable[[Record], int], whole: Callable[[Record], int]
 ) -> float | None:
     total = sum(map(whole, records))
-    return _rounded(sum(map(part, records)) / total, 3) if total else None
-
-
-def _rounded(value: float | None, digits: int = 2) -> float | None:
-    """A figure as it is shown; None for what is not a number."""
-    return None if value is None or np.isnan(value) else round(value, digits)
+    return rounded(sum(map(part, records)) / total, 3) if total else None

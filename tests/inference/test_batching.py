@@ -33,6 +33,7 @@ class Job:
     priority: Priority = FINAL
     tenant: str = "t"
     bucket: int = 0
+    weight: float = 1.0
 
 
 def by_bucket(job: Job) -> Hashable:
@@ -133,7 +134,7 @@ def test_one_partial_of_a_session_runs_at_a_time() -> None:
     final = waiting.put(Job(segment=1), 0.0).ticket
     assert waiting.take(0.0, 8) == [final], "a final does not wait for a partial"
     assert waiting.take(0.0, 8) == []
-    waiting.done(running[0])
+    waiting.done(running[0], 0.0)
     assert [job.segment for job in jobs(waiting.take(0.0, 8))] == [2]
 
 
@@ -193,7 +194,7 @@ def test_nothing_starves_behind_finals() -> None:
         for session in ("a", "b"):
             waiting.put(Job(session=session, tenant=session), now)
         (ticket,) = waiting.take(now, 1)
-        waiting.done(ticket)
+        waiting.done(ticket, 0.0)
         if ticket is old:
             served_at = now
             break
@@ -236,6 +237,34 @@ def test_a_session_in_many_sessions_gains_its_tenant_nothing() -> None:
         waiting.put(Job(tenant="one", session="one", segment=number), 0.0)
     first = Counter(job.tenant for job in jobs(waiting.take(0.0, 10)))
     assert first == {"many": 5, "one": 5}
+
+
+def test_tenants_share_by_weight() -> None:
+    waiting = queue()
+    for number in range(20):
+        waiting.put(Job(tenant="small", segment=number), 0.0)
+        waiting.put(Job(tenant="large", segment=number, weight=3.0), 0.0)
+    first = Counter(job.tenant for job in jobs(waiting.take(0.0, 16)))
+    assert first == {"large": 12, "small": 4}
+
+
+def test_what_costs_more_counts_for_more() -> None:
+    waiting: BatchQueue[Job] = BatchQueue(group=lambda _: 0, cost=lambda job: job.bucket)
+    for number in range(20):
+        waiting.put(Job(tenant="long", segment=number, bucket=3000), 0.0)
+        waiting.put(Job(tenant="short", segment=number, bucket=1000), 0.0)
+    first = Counter(job.tenant for job in jobs(waiting.take(0.0, 16)))
+    assert first == {"short": 12, "long": 4}
+
+
+def test_waiting_for_the_lane_is_not_waiting_for_a_worker() -> None:
+    waiting = queue()
+    first = waiting.put(Job(revision=1, priority=PARTIAL), 0.0).ticket
+    waiting.take(0.0, 1)
+    second = waiting.put(Job(revision=2, priority=PARTIAL), 0.1).ticket
+    assert waiting.take(0.2, 1) == []
+    waiting.done(first, 0.3)
+    assert (second.queued_at, second.ready_at) == (0.1, 0.3)
 
 
 def test_drain_empties_the_queue_in_order() -> None:
@@ -322,8 +351,8 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(batch=consumes(taken))
     def done(self, batch: list[Ticket[Job]]) -> None:
         for ticket in batch:
-            self.waiting.done(ticket)
-            self.waiting.done(ticket)
+            self.waiting.done(ticket, self.now)
+            self.waiting.done(ticket, self.now)
             self.fates[ticket] = "ran"
 
     @rule(step=st.floats(0.0, 4.0))
@@ -352,16 +381,16 @@ class AnyOrder(RuleBasedStateMachine):
         """Nothing is lost: what still waits can all be taken."""
         for ticket, fate in self.fates.items():
             if fate == "runs":
-                self.waiting.done(ticket)
+                self.waiting.done(ticket, self.now)
         left = {ticket for ticket, fate in self.fates.items() if fate == "waits"}
         for _ in range(len(left)):
             for ticket in self.waiting.take(self.now, 1):
                 left.remove(ticket)
-                self.waiting.done(ticket)
+                self.waiting.done(ticket, self.now)
         assert not left
         assert len(self.waiting) == self.waiting.running == 0
-        assert not self.waiting._sessions.turn
-        assert not self.waiting._tenants.turn
+        assert not self.waiting._sessions.finish
+        assert not self.waiting._tenants.finish
 
 
 TestAnyOrder = AnyOrder.TestCase
@@ -388,4 +417,4 @@ def test_inside_a_class_turns_are_even(waiting: list[Job], limit: int) -> None:
             )
             served[session] += 1
             left[session] -= 1
-            pending.done(ticket)
+            pending.done(ticket, 0.0)

@@ -29,6 +29,7 @@ class Job:
     revision: int = 0
     priority: Priority = Priority.FINAL
     tenant: str = ""
+    weight: float = 1.0
 
 
 class Shouter:
@@ -307,6 +308,37 @@ async def test_waits_are_measured_on_the_given_clock() -> None:
     assert dispatcher.wait == 2.0
     now = 106.0
     assert dispatcher.wait == 0.0, "that was long ago"
+    await dispatcher.close()
+
+
+async def test_the_load_is_what_finals_take_of_the_workers() -> None:
+    now = 100.0
+
+    class Slow(Shouter):
+        def run(self, jobs: Sequence[Job]) -> Sequence[str | SurtitleError]:
+            nonlocal now
+            now += 3.0
+            return super().run(jobs)
+
+    noted: list[tuple[str, float]] = []
+    dispatcher: Dispatcher[Job, str] = Dispatcher(
+        name="busy",
+        backends=[Slow()],
+        queue=BatchQueue(group=lambda _job: 0),
+        max_batch=1,
+        failure=RecognitionFailed,
+        clock=lambda: now,
+        started=lambda job, waited: noted.append((job.text, waited)),
+    )
+    jobs = Job("a"), Job("b"), Job("c", priority=Priority.PARTIAL)
+    tasks = await submitted(dispatcher, *jobs)
+    assert dispatcher.strain == 0.0
+    dispatcher.start()
+    await asyncio.gather(*tasks)
+    assert dispatcher.strain == pytest.approx(6 / 15)
+    assert noted == [("a", 0.0), ("b", 3.0), ("c", 6.0)]
+    now += 100
+    assert dispatcher.strain == 0.0
     await dispatcher.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
-from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts
+from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts, _Lag
 from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
 from streaming.session import StreamSession
 from streaming.types import Probabilities, Windows
@@ -72,7 +73,11 @@ class Client:
 
 class Setup:
     def __init__(
-        self, timeouts: Timeouts | None = None, meter: Meter | None = None, **models: Any
+        self,
+        timeouts: Timeouts | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
+        **models: Any,
     ) -> None:
         self.client = Client()
         self.recognizer = FakeRecognizer()
@@ -85,7 +90,7 @@ class Setup:
         }
         session = StreamSession("s", languages=FakeLanguages(), model="fake")
         self.driver = StreamDriver(
-            session, self.client, Models(**{**parts, **models}), timeouts, meter
+            session, self.client, Models(**{**parts, **models}), timeouts, clock, meter
         )
 
     @asynccontextmanager
@@ -376,3 +381,41 @@ async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
     assert inspect.getcoroutinestate(given_up) == inspect.CORO_CLOSED
     assert not begun
     assert not setup.driver._jobs
+
+
+def test_lag_is_how_long_ago_the_audio_came_that_is_not_heard_yet() -> None:
+    lag = _Lag()
+    for tick in range(100):
+        now = 50 + tick / 10
+        heard = tick / 10
+        assert lag.note(now, heard, heard) == 0.0
+    assert lag.note(60.0, 10.0, 4.0) == pytest.approx(0.0)
+    for tick in range(1, 31):
+        late = lag.note(60 + tick / 10, 10 + tick / 10, 4.0)
+    assert late == pytest.approx(3.0, abs=0.2)
+
+
+def test_who_sends_faster_than_speech_does_not_lag() -> None:
+    lag = _Lag()
+    assert all(lag.note(50 + tick, 5.0 * tick, 0.0) == 0.0 for tick in range(20))
+
+
+async def test_a_live_speaker_is_told_of_the_lag() -> None:
+    now = 100.0
+    setup = Setup(clock=lambda: now)
+    client = setup.client
+    setup.recognizer.gate.shut()
+    async with setup.running():
+        client.say(type="start", source="en")
+        data = s16(speech("Hello.", "alpha bravo charlie", "delta echo", gap=1.5))
+        for at in range(0, len(data), 3200):
+            client.frames.put_nowait(data[at : at + 3200])
+            now += 0.1
+            await asyncio.sleep(0)
+        now += 10
+        client.speak("foxtrot")
+        await client.until(lambda events: any(e.get("code") == "lagging" for e in events))
+        setup.recognizer.gate.open()
+        client.say(type="stop")
+        await client.until(lambda events: events[-1]["type"] == "done")
+    assert client.texts == ["Hello.", "alpha bravo charlie", "delta echo", "foxtrot"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from inference.fakes import FakeContainerDecoder, silence
 from inference.sentences import sentences
 from streaming import wire
+from streaming.captions import endpoint_ms
 from streaming.errors import BrokenStream, InternalError, RecognitionFailed, TranslationFailed
 from streaming.session import SessionConfig
-from streaming.types import Hypothesis, Priority, Translation
+from streaming.types import Hypothesis, Priority, Timing, Translation
 from tests.streaming.harness import Harness, s16, speech
 
 PHRASES = ("Hello. Good morning.", "alpha bravo charlie delta", "Goodbye.")
@@ -338,6 +340,77 @@ def test_a_failed_speculation_decides_nothing_and_the_endpoint_does() -> None:
     harness.say(type="stop")
     harness.settle()
     assert harness.texts == ["Goodbye.", "alpha"]
+
+
+def test_a_pause_need_not_wait_for_the_partial_before_it() -> None:
+    harness = Harness()
+    harness.start(source="en")
+    harness.send(s16(speech("alpha bravo", gap=0.3)))
+    partial, final = harness.recognitions
+    assert (partial.priority, final.priority) == (Priority.PARTIAL, Priority.FINAL)
+    harness.recognise(lambda count: count - 1)
+    assert harness.of(wire.PartialEvent) == [], "the partial's turn comes first"
+    harness.recognise()
+    assert harness.of(wire.PartialEvent)[-1].unstable == "alpha bravo"
+
+
+def test_partials_become_rare_while_answers_wait_and_that_is_told() -> None:
+    harness = Harness()
+    harness.start(source="en")
+    stream = s16(speech("alpha bravo charlie delta echo foxtrot golf hotel " * 3))
+
+    def hear(seconds: float, waited: float) -> int:
+        nonlocal stream
+        before = len(harness.asked)
+        for _ in range(round(seconds * 10)):
+            harness.send(stream[:3200])
+            stream = stream[3200:]
+            while harness.recognitions:
+                job = harness.recognitions.pop(0)
+                heard = replace(harness.hear(job), timing=Timing(queued=waited))
+                harness.session.receive_hypothesis(job, heard)
+                harness.pump()
+        return len(harness.asked) - before
+
+    usual = hear(2.0, 0.0)
+    hear(1.0, 2.0)
+    assert hear(2.0, 2.0) < usual / 2
+    (warning,) = harness.of(wire.WarningEvent)
+    assert warning.code == "degraded"
+    assert warning.details["partial_ms"] > 1000
+
+
+def test_who_falls_behind_gets_finals_alone_until_all_is_heard() -> None:
+    harness = Harness()
+    harness.start(source="en")
+    harness.session.fall_behind(6.0)
+    harness.session.fall_behind(7.0)
+    harness.speak("alpha bravo charlie delta echo foxtrot golf hotel")
+    harness.settle()
+    assert {job.priority for job in harness.asked} == {Priority.FINAL}
+    harness.session.catch_up()
+    harness.session.catch_up()
+    harness.speak("alpha bravo charlie delta echo foxtrot golf hotel")
+    harness.settle()
+    assert Priority.PARTIAL in {job.priority for job in harness.asked}
+    told = [(event.code, event.details) for event in harness.of(wire.WarningEvent)]
+    assert told == [("lagging", {"lag_seconds": 6.0}), ("recovered", {"lag_seconds": 0.0})]
+
+
+def test_finals_are_the_context_of_what_follows() -> None:
+    harness = Harness()
+    harness.start(source="en")
+    harness.speak("Hello. Good morning.", "charlie delta")
+    harness.settle()
+    assert harness.asked[0].prompt == ""
+    assert harness.asked[-1].prompt == "Hello. Good morning."
+
+
+def test_how_surely_a_sentence_ended_sets_the_wait() -> None:
+    waits = [endpoint_ms(ending, 800) for ending in (1.0, 0.9, 0.85, 0.8, 0.75, 0.0)]
+    assert waits == sorted(waits)
+    assert (waits[0], waits[1], waits[-1]) == (448, 448, 800)
+    assert endpoint_ms(1.0, 200) == endpoint_ms(0.0, 200) == 200
 
 
 # ---------------------------------------------------------------- translation
