@@ -33,6 +33,14 @@ CONTEXT: Final = 64
 _STATE: Final = 128
 _UNLIKELY: Final = 0.1
 """The energy gate is for streams whose last probability was below this."""
+_ABOVE_FLOOR: Final = 1.6
+"""How much louder than its background (in amplitude: 4 dB) a window is that the gate lets pass."""
+_UNHEARD: Final = 7
+"""Windows in a row that the gate may hold back: one in eight is listened to in any case, so that
+speech hardly louder than its background is found a quarter of a second later, within the audio
+that is kept from before an onset."""
+_FALL, _RISE = 0.5, 0.05
+"""How fast the idea of the background follows quieter windows, and louder ones."""
 _BATCH: Final = 256
 _FILE: Final = "silero_vad_op18_ifless.onnx"
 
@@ -57,6 +65,15 @@ class _Memory:
     state: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, _STATE), np.float32))
     context: NDArray[np.float32] = field(default_factory=lambda: np.zeros(CONTEXT, np.float32))
     last: float = 0.0
+    floor: float = 0.0
+    """RMS of its background; 0 until one was heard."""
+    unheard: int = 0
+    """Windows since the model listened last."""
+
+    def learn(self, level: float) -> None:
+        """Take the level of a window in which nobody speaks."""
+        rate = _RISE if level > self.floor > 0 else _FALL
+        self.floor = level if self.floor == 0 else self.floor + rate * (level - self.floor)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +82,8 @@ class _Request:
 
     memory: _Memory
     windows: Windows
-    quiet: NDArray[np.bool_]
+    levels: list[float]
+    gate: float
     future: asyncio.Future[Probabilities]
     probabilities: Probabilities
     done: int = 0
@@ -73,16 +91,32 @@ class _Request:
 
     def skip_quiet(self) -> bool:
         """Answer windows the gate lets be answered without the model. True if none are left."""
+        memory = self.memory
         while self.done < len(self.windows):
-            if not (self.quiet[self.done] and self.memory.last < _UNLIKELY):
+            level = self.levels[self.done]
+            if memory.last >= _UNLIKELY:
                 return False
-            self.answer(0.0)
+            if level >= self.gate and not self._is_background(level):
+                return False
+            memory.unheard += 1
+            self._answer(0.0)
         return True
 
-    def answer(self, probability: float) -> None:
+    def take(self, probability: float) -> None:
+        """Answer the next window with what the model found."""
+        self.memory.unheard = 0
+        self._answer(probability)
+
+    def _is_background(self, level: float) -> bool:
+        memory = self.memory
+        return self.gate > 0 and level < _ABOVE_FLOOR * memory.floor and memory.unheard < _UNHEARD
+
+    def _answer(self, probability: float) -> None:
         self.probabilities[self.done] = probability
         self.memory.last = probability
         self.memory.context = self.windows[self.done, -CONTEXT:]
+        if probability < _UNLIKELY:
+            self.memory.learn(self.levels[self.done])
         self.done += 1
 
 
@@ -95,7 +129,7 @@ class DetectorStats:
     windows: int
     """Windows answered by the model."""
     gated: int
-    """Windows answered without it, too quiet to be speech."""
+    """Windows answered without it: silence, or no louder than what was no speech before."""
 
 
 class SileroDetector:
@@ -116,8 +150,9 @@ class SileroDetector:
         """Load the model, by default the packaged one. Blocking, a fraction of a second.
 
         ``gate`` is a level in dBFS (RMS of a window): while a stream's last probability is low,
-        quieter windows are answered 0 without running the model, and leave its state as it is.
-        None switches that off.
+        quieter windows are answered 0 without running the model, and leave its state as it is;
+        so are seven of eight windows that are hardly louder than its background. None switches
+        that off.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -166,7 +201,8 @@ class SileroDetector:
         request = _Request(
             memory=memory,
             windows=windows,
-            quiet=rms < self._threshold,
+            levels=rms.tolist(),
+            gate=self._threshold,
             future=future,
             probabilities=np.zeros(len(windows), dtype=np.float32),
         )
@@ -239,7 +275,7 @@ class SileroDetector:
         )
         for index, request in enumerate(batch):
             request.memory.state = states[:, index].copy()
-            request.answer(float(probabilities[index, 0]))
+            request.take(float(probabilities[index, 0]))
 
     def _finish(self, requests: list[_Request], error: SurtitleError | None) -> None:
         deliver([(request.future, error or request.probabilities) for request in requests])

@@ -107,6 +107,30 @@ async def test_the_gate_saves_silence_and_changes_no_speech() -> None:
         await open_.close()
 
 
+@pytest.mark.parametrize("decibels", [-65, -50, -40])
+async def test_a_steady_background_is_mostly_not_listened_to(decibels: int) -> None:
+    """In a noisy room, too, and speech over the noise is found where it would be without."""
+    random = np.random.default_rng(1)
+    speech = spoken()
+    noise = random.normal(0.0, 10 ** (decibels / 20), (400 + len(speech), WINDOW))
+    noise[300 : 300 + len(speech)] += speech
+    windows = noise.astype(np.float32)
+    gated, open_ = SileroDetector.load(), SileroDetector.load(gate=None)
+    gated.start()
+    open_.start()
+    try:
+        with_gate = await gated.open().detect(windows)
+        without = await open_.open().detect(windows)
+    finally:
+        await gated.close()
+        await open_.close()
+    heard = np.flatnonzero(without > 0.5)
+    assert len(heard) > 10
+    assert np.flatnonzero(with_gate > 0.5)[0] <= heard[0] + 7, "within what is kept before an onset"
+    assert np.flatnonzero(with_gate > 0.5)[-1] == pytest.approx(heard[-1], abs=2)
+    assert gated.stats.gated > 0.75 * (len(windows) - len(speech))
+
+
 async def test_silence_at_the_start_never_reaches_the_thread() -> None:
     detector = SileroDetector.load()
     found = await detector.open().detect(np.zeros((30, WINDOW), dtype=np.float32))

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from streaming.context import Context
 from streaming.types import SAMPLE_RATE, Hypothesis
 
 
-def heard(text: str, language: str = "en", **changes: float) -> Hypothesis:
-    return Hypothesis(text, language, confidence=changes.pop("confidence", 0.9), **changes)
+def heard(text: str, language: str = "en", **changes: Any) -> Hypothesis:
+    return Hypothesis(text, language, **{"confidence": 0.9, **changes})
 
 
 def test_the_newest_finals_go_before_what_follows() -> None:
@@ -34,7 +36,7 @@ def test_another_language_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("doubtful", [{"confidence": 0.3}, {"redone": True}])
-def test_after_doubtful_text_there_is_none(doubtful: dict[str, float]) -> None:
+def test_after_doubtful_text_there_is_none(doubtful: dict[str, Any]) -> None:
     context = Context()
     context.take(heard("One."), "One.", 0)
     context.take(heard("Thank you.", **doubtful), "Thank you.", 100)

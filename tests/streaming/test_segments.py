@@ -45,6 +45,6 @@ def test_what_a_pause_ends_with_is_known_before_its_turn() -> None:
     segment.asked, segment.speculative = 2, 2
     assert list(segment.take(job(2), answer(2))) == []
     assert segment.speculated == answer(2)
-    segment.speech_goes_on()
-    assert segment.speculated is None
     assert [ready.revision for ready, _ in segment.take(job(1), answer(1))] == [1, 2]
+    segment.speech_goes_on()
+    assert (segment.speculative, segment.pause_end) == (None, None)

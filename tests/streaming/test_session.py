@@ -343,7 +343,7 @@ def test_a_failed_speculation_decides_nothing_and_the_endpoint_does() -> None:
 
 
 def test_a_pause_need_not_wait_for_the_partial_before_it() -> None:
-    harness = Harness()
+    harness = Harness(SessionConfig(partial_ms=600))
     harness.start(source="en")
     harness.send(s16(speech("alpha bravo", gap=0.3)))
     partial, final = harness.recognitions
