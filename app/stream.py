@@ -125,9 +125,7 @@ async def stream_handler(socket: Socket) -> None:
     meter = StreamMeter(services.metering, principal, limits)
     async with services.limiter.stream(principal) as lease:
         watch = Watch(meter, transport, partial(services.limiter.leases.give_back, lease))
-        driver = StreamDriver(
-            session, transport, _models(services), _timeouts(services), meter=watch
-        )
+        driver = StreamDriver(session, transport, _models(services), _timeouts(services), watch)
         live = LiveSession(
             id=session.id,
             principal=principal,

@@ -137,8 +137,8 @@ class StreamDriver:
         transport: Transport,
         models: Models,
         timeouts: Timeouts | None = None,
-        clock: Callable[[], float] = time.monotonic,
         meter: Meter | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self._transport = transport

@@ -75,8 +75,8 @@ class Setup:
     def __init__(
         self,
         timeouts: Timeouts | None = None,
-        clock: Callable[[], float] = time.monotonic,
         meter: Meter | None = None,
+        clock: Callable[[], float] = time.monotonic,
         **models: Any,
     ) -> None:
         self.client = Client()
@@ -90,7 +90,7 @@ class Setup:
         }
         session = StreamSession("s", languages=FakeLanguages(), model="fake")
         self.driver = StreamDriver(
-            session, self.client, Models(**{**parts, **models}), timeouts, clock, meter
+            session, self.client, Models(**{**parts, **models}), timeouts, meter, clock
         )
 
     @asynccontextmanager
@@ -290,6 +290,44 @@ async def test_a_model_that_breaks_ends_the_session_with_an_error(
     assert setup.client.closed == (close, code)
 
 
+def test_lag_is_how_long_ago_the_audio_came_that_is_not_heard_yet() -> None:
+    lag = _Lag()
+    for tick in range(100):
+        now = 50 + tick / 10
+        heard = tick / 10
+        assert lag.note(now, heard, heard) == 0.0
+    assert lag.note(60.0, 10.0, 4.0) == pytest.approx(0.0)
+    for tick in range(1, 31):
+        late = lag.note(60 + tick / 10, 10 + tick / 10, 4.0)
+    assert late == pytest.approx(3.0, abs=0.2)
+
+
+def test_who_sends_faster_than_speech_does_not_lag() -> None:
+    lag = _Lag()
+    assert all(lag.note(50 + tick, 5.0 * tick, 0.0) == 0.0 for tick in range(20))
+
+
+async def test_a_live_speaker_is_told_of_the_lag() -> None:
+    now = 100.0
+    setup = Setup(clock=lambda: now)
+    client = setup.client
+    setup.recognizer.gate.shut()
+    async with setup.running():
+        client.say(type="start", source="en")
+        data = s16(speech("Hello.", "alpha bravo charlie", "delta echo", gap=1.5))
+        for at in range(0, len(data), 3200):
+            client.frames.put_nowait(data[at : at + 3200])
+            now += 0.1
+            await asyncio.sleep(0)
+        now += 10
+        client.speak("foxtrot")
+        await client.until(lambda events: any(e.get("code") == "lagging" for e in events))
+        setup.recognizer.gate.open()
+        client.say(type="stop")
+        await client.until(lambda events: events[-1]["type"] == "done")
+    assert client.texts == ["Hello.", "alpha bravo charlie", "delta echo", "foxtrot"]
+
+
 class _Meter:
     """Allows so many milliseconds, and warns at half of them."""
 
@@ -381,41 +419,3 @@ async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
     assert inspect.getcoroutinestate(given_up) == inspect.CORO_CLOSED
     assert not begun
     assert not setup.driver._jobs
-
-
-def test_lag_is_how_long_ago_the_audio_came_that_is_not_heard_yet() -> None:
-    lag = _Lag()
-    for tick in range(100):
-        now = 50 + tick / 10
-        heard = tick / 10
-        assert lag.note(now, heard, heard) == 0.0
-    assert lag.note(60.0, 10.0, 4.0) == pytest.approx(0.0)
-    for tick in range(1, 31):
-        late = lag.note(60 + tick / 10, 10 + tick / 10, 4.0)
-    assert late == pytest.approx(3.0, abs=0.2)
-
-
-def test_who_sends_faster_than_speech_does_not_lag() -> None:
-    lag = _Lag()
-    assert all(lag.note(50 + tick, 5.0 * tick, 0.0) == 0.0 for tick in range(20))
-
-
-async def test_a_live_speaker_is_told_of_the_lag() -> None:
-    now = 100.0
-    setup = Setup(clock=lambda: now)
-    client = setup.client
-    setup.recognizer.gate.shut()
-    async with setup.running():
-        client.say(type="start", source="en")
-        data = s16(speech("Hello.", "alpha bravo charlie", "delta echo", gap=1.5))
-        for at in range(0, len(data), 3200):
-            client.frames.put_nowait(data[at : at + 3200])
-            now += 0.1
-            await asyncio.sleep(0)
-        now += 10
-        client.speak("foxtrot")
-        await client.until(lambda events: any(e.get("code") == "lagging" for e in events))
-        setup.recognizer.gate.open()
-        client.say(type="stop")
-        await client.until(lambda events: events[-1]["type"] == "done")
-    assert client.texts == ["Hello.", "alpha bravo charlie", "delta echo", "foxtrot"]
