@@ -58,6 +58,9 @@ FALLBACK_TEMPERATURES: Final = (0.4, 0.8)
 _LONGEST_LOOP: Final = 8
 """Tokens of the longest phrase whose repetition is looked for."""
 
+_LEAK: Final = 6
+"""Tokens of a phrase that is hardly the same by chance."""
+
 LIKELY_LANGUAGE: Final = 0.5
 """A language less probable than this is looked for again with full context."""
 
@@ -179,6 +182,18 @@ def loops(tokens: Sequence[int]) -> bool:
         tokens[start : start + 2 * size] == tokens[start + size : start + 3 * size]
         for size in range(2, longest + 1)
         for start in range(len(tokens) - 3 * size + 1)
+    )
+
+
+def leaks(tokens: Sequence[int], prompt: Sequence[int]) -> bool:
+    """Whether an answer repeats a phrase of the text it was given as context.
+
+    Somebody may have said it twice: then it will be heard without the context as well.
+    """
+    size = _LEAK
+    given = {tuple(prompt[start : start + size]) for start in range(len(prompt) - size + 1)}
+    return any(
+        tuple(tokens[start : start + size]) in given for start in range(len(tokens) - size + 1)
     )
 
 

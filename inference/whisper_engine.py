@@ -31,6 +31,7 @@ from inference.decoding import (
     ends_sentence,
     frames_of,
     is_silence,
+    leaks,
     suspicion,
     token_cap,
     wider,
@@ -168,6 +169,7 @@ class WhisperEngine:
         began = time.monotonic()
         works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
+        self._forget_leaks(works)
         final = rows[0].final
         if final:
             self._redo(works)
@@ -281,6 +283,16 @@ class WhisperEngine:
             no_speech_probability=result.no_speech_prob,
             capped=length >= cap,
         )
+
+    def _forget_leaks(self, works: Sequence[_Work]) -> None:
+        """Decode without their context rows that repeat it: Whisper likes to go round."""
+        leaky = [work for work in works if leaks(work.answer.tokens, work.row.prompt)]
+        if not leaky:
+            return
+        encoded = _rows_of([work.encoded for work in leaky if work.encoded is not None])
+        answers = self._generate(leaky, encoded, beam_size=leaky[0].row.beam, prompted=False)
+        for work, answer in zip(leaky, answers, strict=True):
+            work.decoded = answer
 
     def _redo(self, works: Sequence[_Work]) -> None:
         """Decode suspicious rows again with more context, and then by sampling.

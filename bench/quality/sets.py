@@ -13,6 +13,8 @@ from streaming.types import Audio
 SETS = ("english", "longform", "languages", "nonspeech", "translation")
 LANGUAGES = ("pt", "es", "fr", "de")
 LONG = frozenset({"long-form", "concat", "turns"})
+DIGITS = "digits"
+"""Digits strung together: what the models write as one number is no words to count."""
 TARGETS = {"en": "pt", "pt": "en"}
 """What is translated to what: the pairs that work without a download."""
 
@@ -55,7 +57,7 @@ def _of(name: str, clips: Sequence[Clip]) -> Iterator[Item]:
             for lang in LANGUAGES:
                 yield from (Item(name, clip) for clip in utterances(clips, lang))
         case "longform":
-            yield from (Item(name, clip) for clip in clips if clip.text and clip.tags & LONG)
+            yield from (Item(name, clip) for clip in clips if clip.text and _is_long(clip))
         case "nonspeech":
             yield from (Item(name, clip) for clip in clips if clip.lang == "none")
             for sound in sounds.SOUNDS:
@@ -65,11 +67,15 @@ def _of(name: str, clips: Sequence[Clip]) -> Iterator[Item]:
         case "translation":
             # Connected speech: a phrase tells nothing of delay.
             for clip in clips:
-                long = clip.tags & LONG or clip.seconds >= _CONNECTED
+                long = _is_long(clip) or clip.seconds >= _CONNECTED
                 if clip.lang in TARGETS and clip.text and long:
                     yield Item(name, clip, (TARGETS[clip.lang],))
         case _:
             raise ValueError(f"there is no set {name!r}; known are {', '.join(SETS)}")
+
+
+def _is_long(clip: Clip) -> bool:
+    return bool(clip.tags & LONG) and DIGITS not in clip.tags
 
 
 def _spread(group: Sequence[Item], limit: int) -> list[Item]:

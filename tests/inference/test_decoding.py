@@ -22,6 +22,7 @@ from inference.decoding import (
     compression_ratio,
     ends_sentence,
     frames_of,
+    leaks,
     loops,
     suspicion,
     token_cap,
@@ -116,6 +117,14 @@ def test_a_phrase_said_twice_is_no_loop() -> None:
     assert not loops((9, 1, 2, 1, 2, 1, 3))
     assert not loops((7, 7, 7, 7)), "no, no, no, no"
     assert loops((9, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5))
+
+
+def test_leaks_of_the_context() -> None:
+    prompt = tuple(range(20))
+    assert leaks((99, *range(4, 10), 98), prompt)
+    assert not leaks((99, *range(4, 9), 98), prompt), "a few words in common"
+    assert not leaks((), prompt)
+    assert not leaks(prompt, ())
 
 
 def test_compression_ratio() -> None:

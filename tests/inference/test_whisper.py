@@ -205,6 +205,27 @@ def test_text_that_looks_like_control_tokens_is_text(tokens: WhisperTokens) -> N
     assert "<|startoftranscript|>" in tokens.text(prompt)
 
 
+def test_context_that_would_be_repeated_is_left_out(
+    engine: WhisperEngine, tokens: WhisperTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = audioeval_clips("en")[2]
+    (alone,) = recognised(engine, [row(job(clip.audio()))])
+    said = tokens.prompt((), f"{alone.text} " * 3)
+    (again,) = recognised(engine, [row(job(clip.audio()), said)])
+    assert again.text == alone.text, "it was really said again"
+    prompted: list[bool] = []
+    generate = engine._generate
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        prompted.append(options.get("prompted", True))
+        return generate(*arguments, **options)
+
+    monkeypatch.setattr(engine, "_generate", watched)
+    other = audioeval_clips("en")[0]
+    recognised(engine, [row(job(clip.audio()), said), row(job(other.audio(), "other"), said)])
+    assert prompted == [True, False]
+
+
 def test_start_sequences(tokens: WhisperTokens) -> None:
     assert len(tokens.start("en", "transcribe")) == 3
     assert tokens.start("pt", "translate") != tokens.start("pt", "transcribe")
