@@ -52,6 +52,12 @@ class Cleared(Struct):
 
 
 class LogLevel(Struct):
+    """What is logged from now on."""
+
+    level: Level
+
+
+class NewLogLevel(Struct):
     level: Level
 
 
@@ -197,11 +203,11 @@ async def show_log_level() -> LogLevel:
     responses=problems(400, 401, 403, 429),
 )
 async def change_log_level(
-    request: Admin, data: Annotated[LogLevel, Body(examples=[Example(value={"level": "debug"})])]
+    request: Admin, data: Annotated[NewLogLevel, Body(examples=[Example(value={"level": "debug"})])]
 ) -> LogLevel:
     async with audited(request, "log_level.set", level=data.level):
         set_level(data.level)
-    return data
+    return LogLevel(data.level)
 
 
 @post(
