@@ -12,13 +12,13 @@ from typing import Final
 import structlog
 
 from app.health import Machine
+from app.looplag import LoopLag
 from guards.adaptive import Load, LoadPolicy
 from inference.dispatcher import DispatcherStats
 
 log = structlog.get_logger(__name__)
 
-_TICKS: Final = 4
-_TICK_SECONDS: Final = 0.25
+_EVERY_SECONDS: Final = 1.0
 _RECENT_WAITS: Final = 16
 _GPU_EVERY: Final = 10
 """Measurements after which the GPUs are asked again: a process is started for it."""
@@ -29,6 +29,7 @@ async def watch_load(
     policy: LoadPolicy,
     stats: Callable[[], Mapping[str, DispatcherStats]],
     machine: Callable[[], Machine],
+    lag: LoopLag,
 ) -> None:
     """Measure every second, for ever, and tell the policy."""
     clock = asyncio.get_running_loop().time
@@ -36,17 +37,13 @@ async def watch_load(
     gpu_memory: float | None = None
     measured = 0
     while True:
-        late = 0.0
-        for _ in range(_TICKS):
-            before = clock()
-            await asyncio.sleep(_TICK_SECONDS)
-            late = max(late, clock() - before - _TICK_SECONDS)
+        await asyncio.sleep(_EVERY_SECONDS)
         if nvidia_smi is not None and measured % _GPU_EVERY == 0:
             gpu_memory = await fullest_gpu(nvidia_smi)
         measured += 1
         load = Load(
             queue_wait=queue_wait(stats().values()),
-            loop_delay=late,
+            loop_delay=lag.worst(_EVERY_SECONDS),
             cpu=machine().cpu_percent / 100,
             gpu_memory=gpu_memory,
         )

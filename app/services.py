@@ -18,6 +18,7 @@ from app.capacity import Capacity
 from app.health import MachineSampler
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
+from app.looplag import LoopLag
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
@@ -88,6 +89,7 @@ class Services:
     transcriber: Transcriber = field(init=False)
     capacity: Capacity = field(init=False)
     machine: MachineSampler = field(init=False)
+    lag: LoopLag = field(default_factory=LoopLag)
     transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
     translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -127,11 +129,14 @@ class Services:
             self._tasks = [
                 asyncio.create_task(watch_keys(self.sessions, self.keyring), name="watch keys"),
                 asyncio.create_task(self.machine.run(), name="sample machine"),
+                asyncio.create_task(self.lag.run(), name="measure the loop"),
                 asyncio.create_task(self.limiter.leases.run(), name="keep leases"),
                 asyncio.create_task(self.metering.run(), name="settle usage"),
             ]
             if self.settings.adaptive_limits:
-                watch = watch_load(self.limiter.load, self.stats, lambda: self.machine.latest)
+                watch = watch_load(
+                    self.limiter.load, self.stats, lambda: self.machine.latest, self.lag
+                )
                 self._tasks.append(asyncio.create_task(watch, name="watch load"))
 
     def begin_drain(self) -> None:

@@ -91,7 +91,8 @@ class Dispatcher(Generic[J, R]):
             raise ValueError("a dispatcher needs a backend and batches of at least one")
         self.name = name
         self._queue = queue
-        self._max_batch = max_batch
+        self.max_batch = max_batch
+        """Most jobs in a batch. May be changed while running."""
         self._failure = failure
         self._clock = clock
         self._started_job = started
@@ -237,7 +238,7 @@ class Dispatcher(Generic[J, R]):
                 now = self._clock()
                 # Idle replicas share what waits rather than watch one of them do it all.
                 fair = math.ceil(len(self._queue) / self._idle)
-                tickets = self._queue.take(now, min(self._max_batch, max(1, fair)))
+                tickets = self._queue.take(now, min(self.max_batch, max(1, fair)))
                 if tickets:
                     self._idle -= 1
                     self._batches += 1

@@ -16,6 +16,7 @@ import ctranslate2
 import psutil
 
 from inference.batching import BatchQueue
+from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
 from inference.whisper_engine import Row, WhisperEngine
@@ -41,8 +42,11 @@ _CAREFUL_FINALS: Final = 0.4
 _CAREFUL_PARTIALS: Final = 0.1
 """Seconds that finals may wait of late for one more to be decoded with a beam, or a partial."""
 
-_CPU_BATCH: Final = 4
-_GPU_BATCH: Final = 16
+_TYPICAL: Final = 1000
+"""Encoder length of a typical utterance."""
+_CPU_BATCH: Final = 8
+_GPU_BATCH: Final = 32
+"""Rows of the largest batch that is tried."""
 _GPU_REPLICAS: Final = 2
 _NO_TRANSLATION: Final = ("turbo", "distil")
 """Marks of models that have the translate token but were not trained on translation."""
@@ -79,7 +83,7 @@ class WhisperRecognizer:
         device: str,
         compute_type: str,
         replicas: int,
-        max_batch: int,
+        max_batch: int | None,
         beam_size: int = BEAM,
     ) -> None:
         self._engine = engine
@@ -95,7 +99,7 @@ class WhisperRecognizer:
             name=f"whisper-{name}",
             backends=[engine] * replicas,
             queue=BatchQueue(group=_group, supersede_key=_superseded_by_newer, cost=_cost),
-            max_batch=max_batch,
+            max_batch=max_batch or 1,
             failure=RecognitionFailed,
             started=_note_wait,
         )
@@ -119,7 +123,8 @@ class WhisperRecognizer:
         ``default`` is int8 on a CPU and float16 on a GPU. On a CPU there is a ``replica`` for each
         physical core, each with one of ``threads``: utterances are many and small, so they run
         beside each other rather than spread over the cores. ``beam_size`` is for as long as the
-        load allows it; then decoding is greedy.
+        load allows it; then decoding is greedy. Without ``max_batch`` rows run alone until
+        ``warm_up`` has found how many should share a batch.
 
         Raises ``RuntimeError`` or ``ValueError`` when the model can't be loaded so.
         """
@@ -142,7 +147,7 @@ class WhisperRecognizer:
             device=device,
             compute_type=model.compute_type,
             replicas=replicas,
-            max_batch=max_batch or (_GPU_BATCH if cuda else _CPU_BATCH),
+            max_batch=max_batch,
             beam_size=beam_size,
         )
 
@@ -173,9 +178,20 @@ class WhisperRecognizer:
         return self._dispatcher.pressure
 
     def warm_up(self) -> None:
-        """Run the shortest and the longest context once. Blocking: call it in a thread."""
+        """Run the shortest and the longest context once, and find the best size of batches.
+
+        Blocking, a few seconds: call it in a thread.
+        """
         for bucket in (BUCKETS[0], BUCKETS[-1]):
             self._engine.warm(bucket)
+        if self.max_batch is None:
+            most = _GPU_BATCH if self.device == "cuda" else _CPU_BATCH
+            sizes = [size for size in BATCHES if size <= most]
+            self.max_batch = self._dispatcher.max_batch = best_batch(self.work, sizes)
+
+    def work(self, rows: int) -> None:
+        """Do what a batch of finals takes, for measuring. Blocking."""
+        self._engine.work(_TYPICAL, rows)
 
     def start(self) -> None:
         """Start the worker threads. Idempotent."""

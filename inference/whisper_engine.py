@@ -53,6 +53,7 @@ Mel = NDArray[np.float32]
 """Log-mel spectrogram, shape ``(mels, frames)``."""
 
 _MAX_LENGTH: Final = 448
+_TYPICAL_TOKENS: Final = 24
 _SAMPLES: Final = 3  # hypotheses drawn at a fallback temperature
 
 
@@ -194,6 +195,20 @@ class WhisperEngine:
         encoded = self._encode([self.mel(noise, bucket)])
         prompt = self._tokens.full_prompt((), "en", "transcribe")
         self._model.generate(encoded, [prompt], beam_size=1, max_length=16)
+
+    def work(self, bucket: int, rows: int) -> None:
+        """Do what a batch takes: encode, and decode a caption of a usual length. For measuring."""
+        noise = np.random.default_rng(0).normal(0.0, 0.05, SAMPLE_RATE).astype(np.float32)
+        encoded = self._encode([self.mel(noise, bucket)] * rows)
+        prompt = self._tokens.full_prompt((), "en", "transcribe")
+        self._model.generate(
+            encoded,
+            [prompt] * rows,
+            beam_size=1,
+            # The library halves it for new tokens; without an end they are all made.
+            max_length=2 * _TYPICAL_TOKENS,
+            suppress_tokens=[*self._tokens.suppressed, self._tokens.eot],
+        )
 
     def mel(self, audio: Audio, frames: int) -> Mel:
         """The log-mel spectrogram of audio followed by silence, ``frames`` long."""

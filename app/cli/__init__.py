@@ -10,6 +10,7 @@ import click
 _COMMANDS: Final = {
     "serve": "Serve on the configured address.",
     "settings": "Show the effective settings and where they come from.",
+    "calibrate": "Measure how workers and batches are best arranged on this machine.",
     "models": "List, check and fetch speech models.",
     "keys": "Create, list, change, rotate and revoke API keys.",
     "usage": "Show what was used.",

@@ -88,6 +88,16 @@ class MachineInfo(Struct):
     disk_free_mib: int
 
 
+class CapacityInfo(Struct):
+    """Whether one more speaker would be taken; shares of 1, and seconds."""
+
+    room: bool
+    strain: float
+    final_wait_seconds: float
+    speakers: int
+    refused: int
+
+
 class Health(Struct):
     """``reasons`` says in words why the status is not ok."""
 
@@ -100,6 +110,8 @@ class Health(Struct):
     models: dict[str, str]
     workers: dict[str, Worker]
     sessions: int
+    capacity: CapacityInfo
+    loop_delay_p99_seconds: float
     machine: MachineInfo
     store: Literal["ok", "unavailable"]
 
@@ -193,8 +205,21 @@ async def health(request: Request[Any, Any, Any]) -> Health:
         models={"speech": services.recognizer.model},
         workers=workers,
         sessions=len(services.sessions),
+        capacity=_capacity(services),
+        loop_delay_p99_seconds=round(services.lag.quantile(0.99), 4),
         machine=MachineInfo(**asdict(services.machine.latest)),
         store=store,
+    )
+
+
+def _capacity(services: Services) -> CapacityInfo:
+    pressure = services.recognizer.pressure
+    return CapacityInfo(
+        room=services.capacity.room,
+        strain=round(pressure.strain, 3),
+        final_wait_seconds=round(pressure.wait, 3),
+        speakers=pressure.speakers,
+        refused=services.capacity.refused,
     )
 
 

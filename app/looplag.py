@@ -1,0 +1,44 @@
+"""How late the event loop is: what every connection feels when something blocks it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+TICK_SECONDS: Final = 0.05
+_WINDOW: Final = 600
+"""Ticks remembered: half a minute."""
+
+
+class LoopLag:
+    """Measures by how much a task wakes later than it asked for. ``clock`` is the loop's."""
+
+    def __init__(self) -> None:
+        self._late: deque[float] = deque(maxlen=_WINDOW)
+
+    async def run(self, clock: Callable[[], float] | None = None) -> None:
+        """Measure for ever."""
+        clock = clock or asyncio.get_running_loop().time
+        while True:
+            before = clock()
+            await asyncio.sleep(TICK_SECONDS)
+            self.note(clock() - before - TICK_SECONDS)
+
+    def note(self, late: float) -> None:
+        """Take one measurement, in seconds."""
+        self._late.append(max(0.0, late))
+
+    def quantile(self, q: float) -> float:
+        """A quantile (0…1) over the last half a minute, by nearest rank; 0 before any tick."""
+        if not self._late:
+            return 0.0
+        ranked = sorted(self._late)
+        return ranked[max(0, math.ceil(q * len(ranked)) - 1)]
+
+    def worst(self, seconds: float) -> float:
+        """The latest wake-up of the last seconds."""
+        ticks = max(1, round(seconds / TICK_SECONDS))
+        return max(list(self._late)[-ticks:], default=0.0)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import asyncio
+import time
+
+from app.looplag import TICK_SECONDS, LoopLag
+
+
+def test_quantiles_and_the_worst_of_late() -> None:
+    lag = LoopLag()
+    assert (lag.quantile(0.99), lag.worst(1.0)) == (0.0, 0.0)
+    for _ in range(80):
+        lag.note(0.001)
+    lag.note(0.5)
+    for _ in range(19):
+        lag.note(-0.001)
+    assert lag.quantile(0.5) == 0.001
+    assert lag.quantile(1.0) == lag.worst(1.0) == 0.5
+    assert lag.worst(0.5) == 0.0
+
+
+async def test_what_blocks_the_loop_is_seen() -> None:
+    lag = LoopLag()
+    task = asyncio.create_task(lag.run())
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # noqa: ASYNC251 - that is what is to be seen
+    await asyncio.sleep(3 * TICK_SECONDS)
+    task.cancel()
+    assert lag.worst(60) >= 0.2
