@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from streaming.types import Priority
+from streaming.types import SAMPLE_RATE, Priority
 
 HOP: Final = 160
 """Samples in a frame of the log-mel spectrogram."""
@@ -69,6 +69,9 @@ _CLOSING: Final = " \"'”’»)]」』"
 
 NO_SPEECH_PROBABILITY: Final = 0.6
 NO_SPEECH_LOG_PROBABILITY: Final = -1.0
+NO_SPEECH_LOG_PROBABILITY_SHORT: Final = -0.5
+_SHORT: Final = round(1.2 * SAMPLE_RATE)
+"""Samples, with what is kept before and after speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,15 @@ def token_cap(language: str, bucket: int) -> int:
     return most_tokens(language, spoken)
 
 
-def is_silence(decoded: Decoded) -> bool:
-    """Whether there was nothing to hear, by Whisper's own rule (arXiv 2212.04356, section 4.5)."""
-    return (
-        decoded.no_speech_probability > NO_SPEECH_PROBABILITY
-        and decoded.log_probability < NO_SPEECH_LOG_PROBABILITY
-    )
+def is_silence(decoded: Decoded, samples: int) -> bool:
+    """Whether there was nothing to hear, by Whisper's own rule (arXiv 2212.04356, section 4.5).
+
+    A click or a breath among speech is short, and gets text that fits what was said before: there
+    the rule is stricter.
+    """
+    short = samples < _SHORT
+    least = NO_SPEECH_LOG_PROBABILITY_SHORT if short else NO_SPEECH_LOG_PROBABILITY
+    return decoded.no_speech_probability > NO_SPEECH_PROBABILITY and decoded.log_probability < least
 
 
 def ends_sentence(text: str) -> bool:
@@ -153,7 +159,7 @@ def suspicion(
     decoded: Decoded, *, samples: int, limits: Limits, language: str = "en"
 ) -> str | None:
     """Why an answer should not be believed, or None. Silence is not suspicious."""
-    if is_silence(decoded) or not decoded.tokens:
+    if is_silence(decoded, samples) or not decoded.tokens:
         return None
     most = most_tokens(language, frames_of(samples))
     signs = {

@@ -374,7 +374,7 @@ class WhisperEngine:
 
     def _hypothesis(self, work: _Work, timing: Timing) -> Hypothesis:
         answer, words, ending = work.answer, work.words, work.ending
-        if is_silence(answer):
+        if is_silence(answer, work.samples):
             answer, words, ending = replace(answer, text="", tokens=()), (), 0.0
         return Hypothesis(
             text=answer.text.strip(),

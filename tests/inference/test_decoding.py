@@ -22,6 +22,7 @@ from inference.decoding import (
     compression_ratio,
     ends_sentence,
     frames_of,
+    is_silence,
     leaks,
     loops,
     suspicion,
@@ -117,6 +118,24 @@ def test_a_phrase_said_twice_is_no_loop() -> None:
     assert not loops((9, 1, 2, 1, 2, 1, 3))
     assert not loops((7, 7, 7, 7)), "no, no, no, no"
     assert loops((9, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "no_speech", "log_probability", "silent"),
+    [
+        (5.0, 0.8, -1.2, True),
+        (5.0, 0.8, -0.9, False),
+        (5.0, 0.3, -1.2, False),
+        (0.7, 0.8, -0.9, True),
+        (0.7, 0.8, -0.3, False),
+        (0.7, 0.3, -0.9, False),
+    ],
+)
+def test_a_short_sound_is_sooner_taken_for_nothing(
+    seconds: float, no_speech: float, log_probability: float, silent: bool
+) -> None:
+    answer = decoded(no_speech=no_speech, log_probability=log_probability)
+    assert is_silence(answer, round(seconds * SAMPLE_RATE)) == silent
 
 
 def test_leaks_of_the_context() -> None:
