@@ -250,6 +250,18 @@ class BatchQueue(Generic[J]):
             ]
         return batch
 
+    def overtaken(self, now: float) -> list[Ticket[J]]:
+        """Remove and return jobs that have waited and that newer ones of their key make useless."""
+        stale = [
+            ticket
+            for rivals in self._by_key.values()
+            for ticket in rivals[:-1]
+            if self._may_displace(ticket, now)
+        ]
+        for ticket in stale:
+            self._forget(ticket)
+        return stale
+
     def done(self, ticket: Ticket[J], now: float) -> None:
         """A taken job has ended, well or not. Idempotent."""
         if ticket not in self._running:
@@ -276,7 +288,9 @@ class BatchQueue(Generic[J]):
         return tickets
 
     def _may_displace(self, ticket: Ticket[J], now: float) -> bool:
-        return now - ticket.queued_at >= self.patience
+        """Whether a job has waited long enough for a worker, and not for the one before it."""
+        in_turn = ticket.lane is not None and ticket.lane in self._busy_lanes
+        return not in_turn and now - ticket.ready_at >= self.patience
 
     def _check_room(self, job: J) -> None:
         final = job.priority is Priority.FINAL

@@ -29,6 +29,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _REMEMBERED_WAITS = 512
+_OVERTAKEN = "A newer request took its place."
 _STRAIN_WINDOW = 15.0
 """Seconds over which the load is measured: a few utterances of every speaker."""
 _RECENT = 2.0
@@ -144,8 +145,7 @@ class Dispatcher(Generic[J, R]):
             losers = [self._futures.pop(loser, None) for loser in displaced]
             self._superseded += len(displaced)
             self._changed.notify()
-        overtaken = Superseded("A newer request took its place.")
-        deliver([(loser, overtaken) for loser in losers if loser is not None])
+        deliver([(loser, Superseded(_OVERTAKEN)) for loser in losers if loser is not None])
         try:
             return await future
         except asyncio.CancelledError:
@@ -236,6 +236,7 @@ class Dispatcher(Generic[J, R]):
         with self._changed:
             while not self._closed:
                 now = self._clock()
+                self._drop_overtaken(now)
                 # Idle replicas share what waits rather than watch one of them do it all.
                 fair = math.ceil(len(self._queue) / self._idle)
                 tickets = self._queue.take(now, min(self.max_batch, max(1, fair)))
@@ -252,6 +253,11 @@ class Dispatcher(Generic[J, R]):
                     return tickets
                 self._changed.wait()
         return []
+
+    def _drop_overtaken(self, now: float) -> None:
+        stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]
+        self._superseded += len(stale)
+        deliver([(future, Superseded(_OVERTAKEN)) for future in stale if future is not None])
 
     def _run(self, backend: Backend[J, R], jobs: Sequence[J]) -> Sequence[R | SurtitleError]:
         try:

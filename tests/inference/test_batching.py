@@ -116,6 +116,21 @@ def test_a_job_is_replaced_only_once_it_has_waited() -> None:
     assert len(waiting) == 1
 
 
+def test_a_job_in_its_turn_is_not_replaced() -> None:
+    """It waits for its own session's partial, not for a worker: the server keeps up."""
+    waiting = queue()
+    first = waiting.put(Job(revision=1, priority=PARTIAL), 0.0).ticket
+    waiting.take(0.0, 1)
+    second = waiting.put(Job(revision=2, priority=PARTIAL), 0.1).ticket
+    final = waiting.put(Job(revision=3), 5.0)
+    assert final.displaced == ()
+    waiting.done(first, 6.0)
+    assert waiting.overtaken(6.1) == []
+    assert waiting.overtaken(6.3) == [second]
+    assert waiting.overtaken(9.0) == [], "the newest stays"
+    assert jobs(waiting.take(9.0, 8)) == [final.ticket.job]
+
+
 def test_offline_work_never_replaces_or_is_replaced() -> None:
     waiting = queue()
     waiting.put(Job(revision=1, priority=OFFLINE), 0.0)
@@ -321,7 +336,7 @@ class AnyOrder(RuleBasedStateMachine):
         for one in displaced:
             assert one.job.priority is not Priority.OFFLINE
             assert (one.job.session, one.job.segment) == (job.session, job.segment)
-            assert one is ticket or self.now - one.queued_at >= PATIENCE
+            assert one is ticket or self.now - one.ready_at >= PATIENCE
             self._fate(one, "superseded")
         return ticket
 
@@ -347,6 +362,12 @@ class AnyOrder(RuleBasedStateMachine):
         levels = [ticket.level(self.now, 5.0) for ticket in batch]
         assert levels == sorted(levels)
         return batch
+
+    @rule()
+    def overtaken(self) -> None:
+        for ticket in self.waiting.overtaken(self.now):
+            assert self.now - ticket.ready_at >= PATIENCE
+            self._fate(ticket, "superseded")
 
     @rule(batch=consumes(taken))
     def done(self, batch: list[Ticket[Job]]) -> None:
