@@ -116,6 +116,27 @@ async def test_finals_are_the_same_however_the_audio_is_cut(server: Server, inte
     assert len({tuple(texts) for texts in found.values()}) == 1, found
 
 
+@pytest.mark.parametrize("other", ["fr", "pt"])
+async def test_a_conversation_in_two_languages(server: Server, other: str) -> None:
+    """Each turn is captioned in its own language; a turn is two sentences said as one."""
+    turns = []
+    for number, lang in enumerate(("en", other, "en", other)):
+        clips = audioeval_clips(lang)
+        first, second = clips[number // 2], clips[2]
+        gap = np.zeros(2_400, dtype=np.float32)
+        pause = np.zeros(24_000, dtype=np.float32)
+        turns.append((lang, np.concatenate([first.audio(), gap, second.audio(), pause])))
+    audio = np.concatenate([turn for _, turn in turns])
+    session = await stream(server, s16(audio), source="auto")
+    assert_well_formed(session)
+    ends = np.cumsum([len(turn) for _, turn in turns]) / 16_000
+    heard: dict[int, set[str]] = {}
+    for final in (event for event in session.events if event["type"] == "final"):
+        turn = int(np.searchsorted(ends, final["start"]))
+        heard.setdefault(turn, set()).add(final["language"])
+    assert heard == {number: {lang} for number, (lang, _) in enumerate(turns)}
+
+
 async def test_live_captions_come_while_speech_goes_on(server: Server) -> None:
     clip = fox()
     audio = np.concatenate([clip.audio(), np.zeros(16_000, dtype=np.float32)] * 2)
