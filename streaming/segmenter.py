@@ -41,9 +41,9 @@ class SegmenterConfig:
     utterance's audio is what it will be if nobody speaks again."""
     endpoint_ms: int = 800
     """Silence that closes an utterance at the latest."""
-    max_ms: int = 15_000
+    max_ms: int = 17_000
     """Length at which an utterance is cut."""
-    cut_search_ms: int = 6_000
+    cut_search_ms: int = 7_000
     """How far back from the maximum the quietest place is looked for."""
 
 
