@@ -7,7 +7,8 @@ Finals come out in the order in which they were spoken, one for each utterance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from streaming import wire
@@ -17,8 +18,9 @@ from streaming.errors import Overloaded, Superseded, SurtitleError
 from streaming.pacing import Pace
 from streaming.segmenter import Closed, Opened, Paused, Resumed, SegmenterEvent, Utterance
 from streaming.segments import Answer, Segment
+from streaming.stabilizer import units
 from streaming.translations import Translations
-from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, seconds
+from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, Word, seconds
 
 _ATTEMPTS: Final = 2
 _UNANSWERED: Final = 2
@@ -56,6 +58,14 @@ class CaptionOptions:
     vocabulary: tuple[str, ...] = ()
     interim: bool = True
     words: bool = False
+
+
+def _as_shown(words: Sequence[Word], text: str) -> list[Word]:
+    """Timed words, written as they are in a final, which keeps how stable words were shown."""
+    shown = units(text)
+    if len(shown) != len(words):
+        return list(words)
+    return [replace(word, text=unit) for word, unit in zip(words, shown, strict=True)]
 
 
 class Captions:
@@ -308,7 +318,8 @@ class Captions:
             confidence=round(hypothesis.confidence, 3),
         )
         if self.options.words:
-            event.words = wire.word_timings(hypothesis.words or (), utterance.start / SAMPLE_RATE)
+            words = _as_shown(hypothesis.words or (), text)
+            event.words = wire.word_timings(words, utterance.start / SAMPLE_RATE)
         self._emit(event)
         self.finals += 1
         audio = utterance.audio(segment.end)

@@ -248,19 +248,26 @@ def test_what_it_is(loaded: WhisperRecognizer) -> None:
     assert loaded.stats.rows == 0
 
 
-def test_warming_up_runs_the_shortest_and_the_longest_context(
-    loaded: WhisperRecognizer, monkeypatch: pytest.MonkeyPatch
+def test_warming_up_runs_the_shortest_and_the_longest_context_and_sizes_the_batches(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    frames: list[int] = []
-    encode = loaded._engine._encode
+    recognizer = load_base()
+    batches: list[list[int]] = []
+    encode = recognizer._engine._encode
 
     def watched(mels: Any) -> Any:
-        frames.extend(mel.shape[1] for mel in mels)
+        batches.append([mel.shape[1] for mel in mels])
         return encode(mels)
 
-    monkeypatch.setattr(loaded._engine, "_encode", watched)
-    loaded.warm_up()
-    assert frames == [BUCKETS[0], FULL]
+    monkeypatch.setattr(recognizer._engine, "_encode", watched)
+    assert recognizer.max_batch is None
+    recognizer.warm_up()
+    assert batches[:2] == [[BUCKETS[0]], [FULL]]
+    assert {frames for batch in batches[2:] for frames in batch} == {1000}
+    assert recognizer.max_batch in {len(batch) for batch in batches}
+    found = len(batches)
+    recognizer.warm_up()
+    assert len(batches) == found + 2, "it is known by now"
 
 
 async def test_all_model_work_is_off_the_loop(

@@ -272,6 +272,28 @@ def test_word_timestamps_are_on_the_streams_clock() -> None:
     assert words[1].start == pytest.approx(0.4 + 0.256 + 0.8, abs=0.03)
 
 
+def test_words_are_written_as_the_final_is() -> None:
+    harness = Harness(SessionConfig(partial_ms=100))
+    harness.start(source="en", word_timestamps=True)
+    said = "alpha bravo charlie delta echo foxtrot golf hotel"
+    stream = s16(speech(said))
+    for at in range(0, len(stream), 3200):
+        harness.send(stream[at : at + 3200])
+        while harness.recognitions:
+            job = harness.recognitions.pop(0)
+            heard = harness.hear(job)
+            if job.priority is Priority.PARTIAL:  # which is shouted, and promised so
+                heard = replace(heard, text=heard.text.upper())
+            harness.session.receive_hypothesis(job, heard)
+            harness.pump()
+    harness.say(type="stop")
+    harness.settle()
+    (final,) = harness.of(wire.FinalEvent)
+    assert final.text.startswith("ALPHA")
+    assert final.text.endswith("hotel")
+    assert " ".join(word.text for word in final.words or []) == final.text
+
+
 def test_vocabulary_and_language_go_to_the_recogniser_and_can_change() -> None:
     harness = Harness()
     harness.start(source="pt", vocabulary=["Lite\x00star", "\x07"])
