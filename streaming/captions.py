@@ -7,7 +7,6 @@ Finals come out in the order in which they were spoken, one for each utterance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -60,12 +59,12 @@ class CaptionOptions:
     words: bool = False
 
 
-def _as_shown(words: Sequence[Word], text: str) -> list[Word]:
+def _as_shown(words: tuple[Word, ...], text: str) -> tuple[Word, ...]:
     """Timed words, written as they are in a final, which keeps how stable words were shown."""
     shown = units(text)
     if len(shown) != len(words):
-        return list(words)
-    return [replace(word, text=unit) for word, unit in zip(words, shown, strict=True)]
+        return words
+    return tuple(replace(word, text=unit) for word, unit in zip(words, shown, strict=True))
 
 
 class Captions:

@@ -260,7 +260,6 @@ def test_warming_up_runs_the_shortest_and_the_longest_context_and_sizes_the_batc
         return encode(mels)
 
     monkeypatch.setattr(recognizer._engine, "_encode", watched)
-    assert recognizer.max_batch is None
     recognizer.warm_up()
     assert batches[:2] == [[BUCKETS[0]], [FULL]]
     assert {frames for batch in batches[2:] for frames in batch} == {1000}
