@@ -229,6 +229,7 @@ class WhisperRecognizer:
             bucket_for(len(job.audio), job.priority),
             self._tokens.prompt(job.vocabulary, job.prompt),
             self._beam(job.priority),
+            favoured=len(self._tokens.prompt(job.vocabulary, "")),
         )
 
     def _beam(self, priority: Priority) -> int:

@@ -66,6 +66,8 @@ class Row:
     prompt: tuple[int, ...] = ()
     beam: int = 1
     """Hypotheses followed side by side; 1 is greedy."""
+    favoured: int = 0
+    """How many tokens of the prompt, at its beginning, are words to favour and no context."""
     waited: float = 0.0
     """Seconds it waited for a worker."""
 
@@ -137,6 +139,11 @@ class _Work:
     def awaited(self) -> bool:
         """Whether it is a caption's final, whose speaker has perhaps only paused."""
         return self.row.priority is Priority.FINAL and self.row.job.task == "transcribe"
+
+    @property
+    def repeats_context(self) -> bool:
+        """Whether the answer is perhaps text it was given. Favoured words are meant to be heard."""
+        return leaks(self.answer.tokens, self.row.prompt[self.row.favoured :])
 
     @property
     def unsure_of_language(self) -> bool:
@@ -301,7 +308,7 @@ class WhisperEngine:
 
     def _forget_leaks(self, works: Sequence[_Work]) -> None:
         """Decode without their context rows that repeat it: Whisper likes to go round."""
-        leaky = [work for work in works if leaks(work.answer.tokens, work.row.prompt)]
+        leaky = [work for work in works if work.repeats_context]
         if not leaky:
             return
         encoded = _rows_of([work.encoded for work in leaky if work.encoded is not None])

@@ -232,6 +232,24 @@ def test_context_that_would_be_repeated_is_left_out(
     recognised(engine, [row(job(clip.audio()), said), row(job(other.audio(), "other"), said)])
     assert prompted == [True, False]
 
+    prompted.clear()
+    favoured = row(job(clip.audio()), said)
+    favoured.favoured = len(said)
+    recognised(engine, [favoured])
+    assert prompted == [True], "words to favour are meant to be heard"
+
+
+async def test_words_to_favour_are_told_from_context(
+    recognizer: WhisperRecognizer, tokens: WhisperTokens
+) -> None:
+    words = ("Surtitle", "Hermenegildo Zegna Couture")
+    row = recognizer._row(
+        job(np.zeros(0, dtype=np.float32), vocabulary=words, prompt="word " * 100)
+    )
+    assert tokens.text(row.prompt[: row.favoured]) == " Surtitle, Hermenegildo Zegna Couture"
+    assert len(row.prompt) > row.favoured
+    assert recognizer._row(job(np.zeros(0, dtype=np.float32), prompt="word " * 100)).favoured == 0
+
 
 def test_start_sequences(tokens: WhisperTokens) -> None:
     assert len(tokens.start("en", "transcribe")) == 3
