@@ -13,6 +13,7 @@ import structlog
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from app.breakers import Breakers
 from app.cache import LruCache
 from app.capacity import Capacity
 from app.health import MachineSampler
@@ -74,6 +75,7 @@ class Services:
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
     """The workers' counters, by the name of what they do."""
+    breakers: Breakers = field(default_factory=Breakers)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     ready: bool = False
     draining: bool = False
@@ -200,8 +202,9 @@ async def build_services(
     from inference.audio import PyAVContainerDecoder
 
     tiers = load_tiers(settings)
+    breakers = Breakers.of(settings)
     stack = contextlib.AsyncExitStack()
-    state = await stack.enter_async_context(opened(settings))
+    state = await stack.enter_async_context(opened(settings, breakers))
     try:
         tokens, closers = await asyncio.to_thread(
             build_tokens, settings, state.keyring, state.pepper
@@ -223,6 +226,7 @@ async def build_services(
         tiers=tiers,
         identify=models.identify,
         stats=models.stats,
+        breakers=breakers,
         closers=[stack.aclose, *closers, models.close],
         ready=True,
     )

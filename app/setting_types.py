@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -13,6 +14,9 @@ from pydantic_settings import NoDecode
 from guards.origins import normalize
 from guards.principal import Tier
 from guards.redis.address import parse
+from streaming.breaker import BreakerPolicy
+
+_POLICY: Final = re.compile(r"([a-z0-9][a-z0-9:_-]{0,63})=([1-9]\d{0,3})/(\d{1,5}(?:\.\d+)?)")
 
 
 def _lower(value: Any) -> Any:
@@ -77,6 +81,20 @@ def _encrypted(value: str) -> str:
     return value
 
 
+def breaker_policy(text: str) -> tuple[str, BreakerPolicy]:
+    """A service's name and policy, of ``name=failures/seconds``. Raises ``ValueError``."""
+    found = _POLICY.fullmatch(text)
+    if found is None or not float(found[3]):
+        raise ValueError("a service's breaker is written name=failures/seconds, as in redis=1/0.5")
+    return found[1], BreakerPolicy(failures=int(found[2]), recovery=float(found[3]))
+
+
+def _policies(value: tuple[str, ...]) -> tuple[str, ...]:
+    for text in value:
+        breaker_policy(text)
+    return value
+
+
 def _no_admin(value: Tier) -> Tier:
     if value is Tier.ADMIN:
         raise ValueError("administration takes a key")
@@ -100,6 +118,11 @@ Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterVal
 
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
 """Addresses and networks; ``*`` for all."""
+
+BreakerPolicies = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_policies)
+]
+"""What :func:`breaker_policy` reads."""
 
 HeaderSecret = Annotated[SecretStr, AfterValidator(_sendable)]
 """A secret that fits into a header."""

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.setting_types import (
     AnyCase,
+    BreakerPolicies,
     DataDirectory,
     ExistingDirectories,
     ExistingFile,
@@ -168,6 +169,18 @@ class Settings(BaseSettings):
     )
     translation_models: ExistingDirectories = Field(
         (), description="Directories of CTranslate2 translation models, separated by commas."
+    )
+
+    breaker_failures: int = Field(
+        5, ge=1, le=1000, description="Failed calls in a row after which a service is left alone."
+    )
+    breaker_recovery_seconds: float = Field(
+        10.0, gt=0, le=3600, description="How long it is left alone before one call is tried."
+    )
+    breakers: BreakerPolicies = Field(
+        ("redis=1/0.5",),
+        description="Services with breakers of their own, name=failures/seconds, separated by "
+        "commas. Names are those of GET /admin/circuit-breakers.",
     )
 
     allowed_origins: Origins = Field(

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from app.breakers import Breakers
 from app.settings import Settings, SettingsError, variable
 from guards.audit import AuditLog
 from guards.errors import StoreUnavailable
@@ -44,11 +45,12 @@ class State:
     metering: Metering
     windows: Windows
     leases: Leases
+    redis: RedisHome | None = None
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[State]:
-    """The state for as long as the block lasts.
+async def opened(settings: Settings, breakers: Breakers | None = None) -> AsyncIterator[State]:
+    """The state for as long as the block lasts. ``breakers`` gets that of Redis.
 
     Raises :class:`~app.settings.SettingsError` when it can't be had as the settings want it.
     """
@@ -62,7 +64,8 @@ async def opened(settings: Settings) -> AsyncIterator[State]:
             yield _embedded(settings, database, pepper)
             return
         address = parse(settings.redis_url.get_secret_value())
-        redis = RedisHome(address, prefix=settings.redis_prefix)
+        breaker = (breakers or Breakers.of(settings)).breaker("redis")
+        redis = RedisHome(address, prefix=settings.redis_prefix, breaker=breaker)
         try:
             await _agree(redis, pepper)
             yield _shared(settings, database, redis, pepper)
@@ -97,6 +100,7 @@ def _shared(settings: Settings, database: Database, redis: RedisHome, pepper: by
         ),
         windows=RedisWindows(redis),
         leases=RedisLeases(redis),
+        redis=redis,
     )
 
 

@@ -13,6 +13,7 @@ SurtitleError
 ├── CredentialInQuery          400
 ├── KeyUnknown                 404
 ├── SessionUnknown             404
+├── BreakerUnknown             404
 ├── KeyFixed                   409
 ├── TooManyTickets             429
 ├── TooManyFailures            429
@@ -111,6 +112,13 @@ class SessionUnknown(SurtitleError):
     """No stream of this id is running in this process."""
 
     code = "session_unknown"
+    status = 404
+
+
+class BreakerUnknown(SurtitleError):
+    """No circuit breaker has this name."""
+
+    code = "breaker_unknown"
     status = 404
 
 

@@ -1,4 +1,4 @@
-"""``surtitle admin``: a running server's caches, limits, log, drain and audit log."""
+"""``surtitle admin``: a running server's caches, breakers, limits, log, drain and audit log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.cli.common import USAGE, as_text, fail
 
 @click.group("admin")
 def command() -> None:
-    """Run a server: its caches, limits, log, drain and audit log."""
+    """Run a server: its caches, breakers, limits, log, drain and audit log."""
 
 
 @command.command("cache-clear")
@@ -25,6 +25,24 @@ def cache_clear(server: str, key: str | None) -> None:
     """Forget cached transcripts and translations."""
     cleared = call(server, key, "POST", "/admin/cache/clear")
     click.echo(f"{cleared['transcripts']} transcripts, {cleared['translations']} translations")
+
+
+@command.command("breakers")
+@server_options
+def breakers(server: str, key: str | None) -> None:
+    """List the circuit breakers: services, and whether they are called."""
+    for one in call(server, key, "GET", "/admin/circuit-breakers"):
+        until = f", tried again at {one['next_try']}" if one["next_try"] else ""
+        click.echo(f"{one['name']}: {one['state']} since {one['since']}{until}")
+
+
+@command.command("breaker-reset")
+@server_options
+@click.argument("name", required=False)
+def breaker_reset(server: str, key: str | None, name: str | None) -> None:
+    """Call a service again, or all, whatever its breaker has seen."""
+    answer = call(server, key, "POST", "/admin/circuit-breaker/reset", {"name": name})
+    click.echo("\n".join(answer["reset"]) or "none was open")
 
 
 @command.command("limits-reset")

@@ -12,6 +12,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta, Struct
 
 from app.audit import audited
+from app.controllers.breakers import list_breakers, reset_breakers
 from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.logging import current_level, set_level
 from app.services import services_of
@@ -271,6 +272,8 @@ router: Final = Router(
         list_sessions,
         end_session,
         clear_cache,
+        list_breakers,
+        reset_breakers,
         reset_limits,
         show_log_level,
         change_log_level,

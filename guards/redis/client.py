@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from importlib.resources import files
 from typing import Any, Final, TypeVar
@@ -17,6 +18,7 @@ from redis.exceptions import ConnectionError, RedisClusterException, RedisError 
 
 from guards.errors import StoreUnavailable
 from guards.redis.address import Address
+from streaming.breaker import BreakerOpen, BreakerPolicy, BreakerState, CircuitBreaker
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +27,9 @@ T = TypeVar("T")
 _CONNECT_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 2.0
 """A Redis whose disk is busy answers late, and is there all the same."""
-_PROBE_SECONDS: Final = 0.5
-"""How often it is looked whether a Redis that was away is back."""
+POLICY: Final = BreakerPolicy(failures=1, recovery=0.5)
+"""One failure is enough: what follows it would wait as long for nothing, and it is cheap to look
+whether a Redis that was away is back."""
 _AT_ONCE: Final = 64
 """Commands on their way at a time; each needs a connection of its own."""
 
@@ -35,14 +38,19 @@ _FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 
 class RedisHome:
-    """The client of one server, or of a cluster.
+    """The client of one server, or of a cluster, behind a circuit breaker.
 
-    After a failure it is taken to be away until it answers a ping; meanwhile it is not asked, so
-    that nobody waits for it but who met the failure.
+    While the breaker is not closed Redis is not asked, so that nobody waits for it but who met the
+    failure; pings of this class's own are what closes it.
     """
 
-    def __init__(self, address: Address, *, prefix: str) -> None:
+    def __init__(
+        self, address: Address, *, prefix: str, breaker: CircuitBreaker | None = None
+    ) -> None:
         self.prefix = prefix
+        self.breaker = breaker or CircuitBreaker("redis", POLICY, clock=time.monotonic)
+        self.observe: Callable[[float], None] | None = None
+        """Is told how many seconds each answer took."""
         # The three kinds of client have the same commands and no common type.
         self._clients = _connect(address)
         self.client = self._clients[0]
@@ -54,7 +62,7 @@ class RedisHome:
     @property
     def away(self) -> bool:
         """Whether it did not answer, and has not since."""
-        return self._probe is not None and not self._probe.done()
+        return self.breaker.state is not BreakerState.CLOSED
 
     def key(self, *parts: str) -> str:
         """A key under the prefix."""
@@ -78,21 +86,26 @@ class RedisHome:
         async with self._slots:
             if self.away:
                 raise _unavailable()
+            began = time.perf_counter()
             try:
-                return await command()
+                with self.breaker.attempt(failures=_FAILURES):
+                    answer = await command()
             except _FAILURES as error:
-                if not self.away:
+                if not self.breaker.available and (self._probe is None or self._probe.done()):
                     log.warning("redis does not answer", error=type(error).__name__)
                     self._probe = asyncio.create_task(self._until_back(), name="probe redis")
                 raise _unavailable() from error
+            if self.observe is not None:
+                self.observe(time.perf_counter() - began)
+            return answer
 
     async def _until_back(self) -> None:
-        while True:
-            await asyncio.sleep(_PROBE_SECONDS)
-            with contextlib.suppress(*_FAILURES):
-                await self.client.ping()
+        while self.away:
+            await asyncio.sleep(self.breaker.status.retry_after or 0.0)
+            with contextlib.suppress(BreakerOpen, *_FAILURES):
+                with self.breaker.attempt(failures=_FAILURES):
+                    await self.client.ping()
                 log.warning("redis answers again")
-                return
 
     async def ping(self) -> None:
         """Raise ``StoreUnavailable`` when it does not answer."""

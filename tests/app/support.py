@@ -19,6 +19,7 @@ from litestar.testing import AsyncTestClient
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from app.breakers import Breakers
 from app.factory import create_app
 from app.identity import build_throttle, build_tokens
 from app.server import Server, bind, server_config
@@ -77,8 +78,9 @@ async def services(
     """Services on fakes with a real key store; ready, with an admin key and a user's key."""
     fakes = fakes or Fakes()
     effective = Settings(data_dir=tmp_path, **settings)
+    breakers = Breakers.of(effective)
     stack = AsyncExitStack()
-    state = await stack.enter_async_context(opened(effective))
+    state = await stack.enter_async_context(opened(effective, breakers))
     tokens, closers = build_tokens(effective, state.keyring, state.pepper)
     fakes.services = Services(
         settings=effective,
@@ -92,6 +94,7 @@ async def services(
         throttle=build_throttle(effective, state.windows),
         tiers=load_tiers(effective),
         identify=identify,
+        breakers=breakers,
         closers=[stack.aclose, *closers],
         ready=True,
     )

@@ -72,6 +72,8 @@ ROUTES: Final = (
     Route("GET", "/admin/sessions", ADMIN, 200),
     Route("DELETE", "/admin/sessions/{session_id}", ADMIN, 404),  # of none that runs
     Route("POST", "/admin/cache/clear", ADMIN, 200),
+    Route("GET", "/admin/circuit-breakers", ADMIN, 200),
+    Route("POST", "/admin/circuit-breaker/reset", ADMIN, 200, {"json": {}}),
     Route("POST", "/admin/limits/reset", ADMIN, 204, {"json": {"key_id": KEY}}),
     Route("GET", "/admin/log-level", ADMIN, 200),
     Route("PUT", "/admin/log-level", ADMIN, 200, {"json": {"level": "info"}}),

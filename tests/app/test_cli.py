@@ -176,6 +176,10 @@ async def test_a_server_is_run_from_the_shell(tmp_path: Path) -> None:
         assert "ending" in answer(await ask("sessions", "end", session))
         assert (await rest(socket))[-1]["code"] == "session_closed"
         assert answer(await ask("admin", "cache-clear")) == "0 transcripts, 0 translations"
+        fakes.services.breakers.breaker("translator:libre")
+        listed = answer(await ask("admin", "breakers"))
+        assert listed.startswith("translator:libre: closed since 20")
+        assert answer(await ask("admin", "breaker-reset")) == "none was open"
         key_id = fakes.record.key_id
         assert answer(await ask("admin", "limits-reset", "--key-id", key_id)) == "forgotten"
         before = logging.getLogger().level

@@ -87,6 +87,10 @@ def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SURTITLE_PEPPER", "secret"),
         ("SURTITLE_AWAY_AUTH", "maybe"),
         ("SURTITLE_TIERS_FILE", "/nowhere/at/all"),
+        ("SURTITLE_BREAKERS", "redis"),
+        ("SURTITLE_BREAKERS", "redis=0/1"),
+        ("SURTITLE_BREAKERS", "redis=1/0"),
+        ("SURTITLE_BREAKER_FAILURES", "0"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(

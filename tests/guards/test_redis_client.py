@@ -15,6 +15,8 @@ from guards.redis.client import RedisHome
 from guards.redis.leases import RedisLeases
 from guards.redis.windows import RedisWindows
 from guards.windows import Window
+from streaming.breaker import BreakerPolicy, CircuitBreaker
+from tests.clock import Clock
 from tests.redis_server import RedisServer, free_port, redis_server
 
 
@@ -40,6 +42,45 @@ async def test_who_is_not_there_is_not_asked_again(nowhere: RedisHome) -> None:
         assert caught.value.retry_after == 1.0
         assert nowhere.away
     assert asked == 1
+
+
+async def test_a_breaker_of_ones_own_decides_when_it_is_away() -> None:
+    breaker = CircuitBreaker("redis", BreakerPolicy(failures=3, recovery=60.0), clock=Clock())
+    address = parse(f"redis://127.0.0.1:{free_port()}")
+    home = RedisHome(address, prefix="test", breaker=breaker)
+    for tries in range(1, 4):
+        with pytest.raises(StoreUnavailable):
+            await home.ping()
+        assert home.away is (tries == 3)
+    breaker.reset()
+    assert not home.away
+    with pytest.raises(StoreUnavailable):  # asked again, and no better
+        await home.ping()
+    assert breaker.status.failures == 1
+    await home.close()
+
+
+async def test_an_error_of_the_callers_is_no_outage(nowhere: RedisHome) -> None:
+    async def wrong() -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        await nowhere.run(wrong)
+    assert not nowhere.away
+
+
+async def test_answers_are_timed_and_failures_are_not(nowhere: RedisHome) -> None:
+    seconds: list[float] = []
+    nowhere.observe = seconds.append
+
+    async def answer() -> str:
+        return "here"
+
+    assert await nowhere.run(answer) == "here"
+    with pytest.raises(StoreUnavailable):
+        await nowhere.ping()
+    assert len(seconds) == 1
+    assert seconds[0] >= 0
 
 
 async def test_every_adapter_says_that_it_is_away(nowhere: RedisHome) -> None:
