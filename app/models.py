@@ -15,7 +15,7 @@ from inference.dispatcher import DispatcherStats
 from inference.engine import TextEngine
 from inference.identification import TextIdentifier
 from inference.languages import Languages
-from inference.models import ModelStore, ModelStoreError
+from inference.models import ModelStore, ModelStoreError, fingerprint
 from inference.silero import SileroDetector
 from inference.translator import TextTranslator
 from inference.whisper import WhisperRecognizer
@@ -35,6 +35,8 @@ class Models:
     translator: TextTranslator
     languages: Languages
     identify: Callable[[str], Awaitable[tuple[str, float]]]
+    speech_version: str
+    """Changes with the speech model and how it is run."""
 
     def stats(self) -> Mapping[str, DispatcherStats]:
         """The workers' counters, by what they do."""
@@ -57,7 +59,7 @@ async def build_models(settings: Settings, progress: Progress) -> Models:
     Raises :class:`~app.settings.SettingsError` when one can't be had as the settings want it, so
     that the line names what to change.
     """
-    recognizer, detector, (translator, identifier) = await asyncio.gather(
+    (recognizer, speech_version), detector, (translator, identifier) = await asyncio.gather(
         _timed(f"speech model {settings.asr_model}", progress, lambda: _recognizer(settings)),
         _timed("voice activity", progress, SileroDetector.load),
         _timed("translation", progress, lambda: _translator(settings)),
@@ -75,6 +77,7 @@ async def build_models(settings: Settings, progress: Progress) -> Models:
             text_route=translator.route,
         ),
         identify=identifier.identify,
+        speech_version=speech_version,
     )
 
 
@@ -85,9 +88,10 @@ async def _timed(what: str, progress: Progress, load: Callable[[], T]) -> T:
     return loaded
 
 
-def _recognizer(settings: Settings) -> WhisperRecognizer:
+def _recognizer(settings: Settings) -> tuple[WhisperRecognizer, str]:
     try:
         model = ModelStore(settings.data_dir).speech(settings.asr_model)
+        version = f"{model.name}-{settings.compute_type}-{fingerprint(model.path)}"
     except ModelStoreError as error:
         raise SettingsError(f"{variable('asr_model')}: {error}") from error
     except OSError as error:
@@ -106,7 +110,7 @@ def _recognizer(settings: Settings) -> WhisperRecognizer:
         line = " ".join(str(error).split())
         raise SettingsError(f"{variable(name)}: {line}") from error
     recognizer.warm_up()
-    return recognizer
+    return recognizer, version
 
 
 def _translator(settings: Settings) -> tuple[TextTranslator, TextIdentifier]:

@@ -14,7 +14,8 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from app.breakers import Breakers
-from app.cache import LruCache
+from app.cache import ResultCache
+from app.caches import transcripts, translations
 from app.capacity import Capacity
 from app.health import MachineSampler
 from app.identity import build_throttle, build_tokens
@@ -50,8 +51,6 @@ from streaming.types import Translation
 log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS: Final = 5.0
-_TRANSCRIPT_CHARS: Final = 20_000_000
-_TRANSLATION_CHARS: Final = 5_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +74,10 @@ class Services:
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
     """The workers' counters, by the name of what they do."""
+    speech_version: str = ""
+    """Changes whenever transcripts may: what is cached under another is stale."""
+    forget: Callable[[], None] = lambda: None
+    """Empties what the models themselves remember."""
     breakers: Breakers = field(default_factory=Breakers)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     ready: bool = False
@@ -92,8 +95,8 @@ class Services:
     capacity: Capacity = field(init=False)
     machine: MachineSampler = field(init=False)
     lag: LoopLag = field(default_factory=LoopLag)
-    transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
-    translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
+    transcripts: ResultCache[Transcript] = field(init=False)
+    translations: ResultCache[Translation] = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -122,8 +125,8 @@ class Services:
         )
         self.capacity = Capacity(lambda: self.recognizer.pressure, self.sessions)
         self.machine = MachineSampler(self.settings.data_dir)
-        self.transcripts = LruCache(_TRANSCRIPT_CHARS, lambda found: 500 + 40 * len(found.text))
-        self.translations = LruCache(_TRANSLATION_CHARS, lambda found: 100 + len(found.text))
+        self.transcripts = transcripts(self.settings, self.state.redis)
+        self.translations = translations(self.settings, self.state.redis)
 
     def start(self) -> None:
         """Begin what runs beside the requests. Needs a running loop."""
@@ -226,6 +229,8 @@ async def build_services(
         tiers=tiers,
         identify=models.identify,
         stats=models.stats,
+        speech_version=models.speech_version,
+        forget=models.translator.forget,
         breakers=breakers,
         closers=[stack.aclose, *closers, models.close],
         ready=True,

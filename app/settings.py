@@ -171,6 +171,24 @@ class Settings(BaseSettings):
         (), description="Directories of CTranslate2 translation models, separated by commas."
     )
 
+    translation_cache_seconds: int = Field(
+        86_400,
+        ge=0,
+        le=2_592_000,
+        description="How long translations of texts are kept, in Redis if there is one; 0: not.",
+    )
+    translation_cache_mib: int = Field(
+        16, ge=1, le=65_536, description="Most memory for them, in the process and in Redis each."
+    )
+    transcript_cache_seconds: int = Field(
+        86_400,
+        ge=0,
+        le=2_592_000,
+        description="How long transcripts of files are kept, in Redis if there is one; 0: not.",
+    )
+    transcript_cache_mib: int = Field(
+        64, ge=1, le=65_536, description="Most memory for them, in the process and in Redis each."
+    )
     breaker_failures: int = Field(
         5, ge=1, le=1000, description="Failed calls in a row after which a service is left alone."
     )

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from inference.ct2_layouts import UnknownLayout, detect
 from inference.engine import Sentence
+from inference.models import fingerprint
 from inference.sentences import cut
 from streaming.errors import ModelUnavailable, TranslationFailed
 
@@ -59,9 +60,7 @@ class CTranslate2Engine:
         except (UnknownLayout, OSError, ValueError) as error:
             raise ModelUnavailable(f"No translation model can be used here: {error}.") from error
         self.name = name or directory.name
-        # The file itself is too large to hash at each start; a conversion rewrites it.
-        stat = (directory / "model.bin").stat()
-        self.version = f"{self.name}-{stat.st_size}-{stat.st_mtime_ns}-b{beam_size}"
+        self.version = f"{self.name}-{fingerprint(directory)}-{compute_type}-b{beam_size}"
         self.pairs = self._layout.pairs
         self.max_batch = max_batch
         # A bias can't be told from a language token that must come first: both are the prefix.

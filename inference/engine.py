@@ -31,7 +31,9 @@ class TextEngine(Protocol):
 
     @property
     def version(self) -> str:
-        """Changes whenever the engine's output may: what is cached under another is stale."""
+        """Changes whenever the engine's output may: what is cached under another is stale. The
+        same in all processes that run the same engine.
+        """
         ...
 
     @property

@@ -283,6 +283,7 @@ class FakeTranslator(_Scripted):
     def __init__(self, pairs: Iterable[tuple[str, str]] = (("en", "pt"), ("pt", "en"))) -> None:
         super().__init__()
         self.jobs: list[TranslationJob] = []
+        self.version = "fake-1"
         self._pairs = frozenset(pairs)
 
     @property

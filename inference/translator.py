@@ -135,6 +135,7 @@ class TextTranslator:
             for pair in engine.pairs:
                 self._direct.setdefault(pair, engine)
         self._pairs = frozenset(self._direct) | _pivots(self._direct)
+        self._version = ",".join(engine.version for engine in engines)
         self._memory = _Memory(remembered)
         self._closed = False
         self._dispatchers: dict[str, Dispatcher[_Work, list[str]]] = {
@@ -153,6 +154,11 @@ class TextTranslator:
             )
             for engine in engines
         }
+
+    @property
+    def version(self) -> str:
+        """See the port."""
+        return self._version
 
     @property
     def pairs(self) -> frozenset[tuple[str, str]]:

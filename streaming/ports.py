@@ -77,6 +77,11 @@ class Translator(Protocol):
     """Text to text, batched across sessions. An engine, or a router over engines."""
 
     @property
+    def version(self) -> str:
+        """Changes whenever a translation may: what is cached under another is stale. Cheap."""
+        ...
+
+    @property
     def pairs(self) -> frozenset[tuple[str, str]]:
         """(source, target) pairs this translator can do from text, pivots included."""
         ...

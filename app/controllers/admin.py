@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from app.audit import audited
 from app.controllers.breakers import list_breakers, reset_breakers
+from app.controllers.caches import clear_cache, show_caches
 from app.controllers.documentation import LIMITED, SECURITY, answered, problems
 from app.logging import current_level, set_level
 from app.services import services_of
@@ -43,13 +44,6 @@ class SessionInfo(Struct):
     behind_seconds: float
     finals: int
     characters: int
-
-
-class Cleared(Struct):
-    """How many entries were dropped."""
-
-    transcripts: int
-    translations: int
 
 
 class LogLevel(Struct):
@@ -148,23 +142,6 @@ async def end_session(request: Admin, session_id: FromPath[str]) -> None:
         reason = SessionClosed("An administrator ended the session.")
         if not services_of(request).sessions.end(session_id, reason):
             raise SessionUnknown("No session of this id runs here.")
-
-
-@post(
-    "/cache/clear",
-    status_code=200,
-    summary="Forget cached transcripts and translations",
-    operation_id="clearCache",
-    responses=answered(Cleared, "Done.", {"transcripts": 12, "translations": 3456})
-    | problems(401, 403, 429),
-)
-async def clear_cache(request: Admin) -> Cleared:
-    services = services_of(request)
-    async with audited(request, "cache.clear"):
-        cleared = Cleared(len(services.transcripts), len(services.translations))
-        services.transcripts.clear()
-        services.translations.clear()
-    return cleared
 
 
 @post(
@@ -271,6 +248,7 @@ router: Final = Router(
     route_handlers=[
         list_sessions,
         end_session,
+        show_caches,
         clear_cache,
         list_breakers,
         reset_breakers,

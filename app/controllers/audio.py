@@ -21,7 +21,9 @@ from litestar.openapi.spec import (
 )
 from msgspec import UNSET, Struct, UnsetType
 
+from app.cache import Key
 from app.controllers.documentation import LIMITED, SECURITY, answered_as, problems
+from app.controllers.system import VERSION
 from app.sentences import Segment
 from app.services import Services, services_of, serving
 from app.subtitles import render
@@ -187,9 +189,9 @@ async def _transcript(
     wanted = form.fields.get("target", "").strip()
     language = None if spoken.lower() in ("", "auto") else services.languages.spoken(spoken)
     target = services.languages.target(wanted) if wanted else None
-    key = (form.sha256, services.recognizer.model, language or "", target or "")
+    key = _key(services, form.sha256, language, target)
     limits = services.limiter.limits(principal)
-    known = services.transcripts.get(key)
+    known = await services.transcripts.get(key)
     if known is not None:
         async with services.metering.request(principal, limits, _amount(known.duration)):
             await _meter_translation(services, principal, known)
@@ -202,13 +204,22 @@ async def _transcript(
             decode_file, form.file, max_seconds=services.settings.max_audio_seconds
         )
         seconds = len(decoded.audio) / SAMPLE_RATE
+        # Each request is metered for itself, before the work, whoever then does it.
         async with services.metering.request(principal, limits, _amount(seconds)):
-            transcript = await transcriber.transcribe(
-                decoded.audio, language=language, target=target, tenant=principal.user_id
+            transcript, cached = await services.transcripts.fetch(
+                key,
+                lambda: transcriber.transcribe(
+                    decoded.audio, language=language, target=target, tenant=principal.user_id
+                ),
             )
             await _meter_translation(services, principal, transcript)
-    services.transcripts.put(key, transcript)
-    return transcript, False
+    return transcript, cached
+
+
+def _key(services: Services, sha256: str, language: str | None, target: str | None) -> Key:
+    versions = (VERSION, services.recognizer.model, services.speech_version)
+    translator = services.translator.version if target else ""
+    return (*versions, translator, sha256, language or "", target or "")
 
 
 async def _meter_translation(

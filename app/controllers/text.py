@@ -10,6 +10,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import Meta, Struct
 
+from app.cache import Key
 from app.concurrency import map_bounded
 from app.controllers.documentation import LIMITED, SECURITY, problems
 from app.services import Services, services_of, serving
@@ -152,31 +153,38 @@ async def _translate(
 ) -> list[tuple[Translation, bool | None]]:
     """Translations in order, and whether each came from the cache; None where none was needed."""
     session = f"text_{secrets.token_hex(8)}"
+    version = services.translator.version
+
+    def key(text: str) -> Key:
+        return version, route.source, route.target, text
 
     async def one(numbered: tuple[int, str]) -> tuple[Translation, bool | None]:
         number, text = numbered
-        if not text.strip() or route.kind == "identity":
-            return Translation(text, route.engine), None
-        key = (route.source, route.target, text)
-        known = services.translations.get(key)
-        if known is not None:
-            return known, True
-        found = await services.translator.translate(
-            TranslationJob(
-                session=session,
-                segment=number,
-                revision=0,
-                text=text,
-                source=route.source,
-                target=route.target,
-                # Somebody waits for the answer, as for a partial: after the finals of live
-                # speech, before recordings. Each text has a segment of its own, so that none
-                # supersedes another.
-                priority=Priority.PARTIAL,
-                tenant=principal.user_id,
-            )
+        job = TranslationJob(
+            session=session,
+            segment=number,
+            revision=0,
+            text=text,
+            source=route.source,
+            target=route.target,
+            # Somebody waits for the answer, as for a partial: after the finals of live
+            # speech, before recordings. Each text has a segment of its own, so that none
+            # supersedes another.
+            priority=Priority.PARTIAL,
+            tenant=principal.user_id,
         )
-        services.translations.put(key, found)
-        return found, False
+        return await services.translations.fetch(
+            key(text), lambda: services.translator.translate(job)
+        )
 
-    return await map_bounded(one, enumerate(texts), limit=_AT_ONCE)
+    found: dict[int, tuple[Translation, bool | None]] = {}
+    for number, text in enumerate(texts):
+        if not text.strip() or route.kind == "identity":
+            found[number] = Translation(text, route.engine), None
+        elif known := services.translations.peek(key(text)):
+            found[number] = known, True
+    missing = [(number, text) for number, text in enumerate(texts) if number not in found]
+    if missing:
+        made = await map_bounded(one, missing, limit=_AT_ONCE)
+        found |= {number: result for (number, _), result in zip(missing, made, strict=True)}
+    return [found[number] for number in range(len(texts))]

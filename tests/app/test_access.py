@@ -71,6 +71,7 @@ ROUTES: Final = (
     Route("DELETE", "/auth/api-key/{key_id}", ADMIN, 204),
     Route("GET", "/admin/sessions", ADMIN, 200),
     Route("DELETE", "/admin/sessions/{session_id}", ADMIN, 404),  # of none that runs
+    Route("GET", "/admin/cache", ADMIN, 200),
     Route("POST", "/admin/cache/clear", ADMIN, 200),
     Route("GET", "/admin/circuit-breakers", ADMIN, 200),
     Route("POST", "/admin/circuit-breaker/reset", ADMIN, 200, {"json": {}}),
