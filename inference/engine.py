@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from inference.routing import First
+
 
 class Sentence(NamedTuple):
     """One sentence without surrounding whitespace, and where it goes.
@@ -74,4 +76,63 @@ class TextEngine(Protocol):
 
     def close(self) -> None:
         """Free the models once no call runs. Idempotent."""
+        ...
+
+
+class RemoteEngine(Protocol):
+    """Translates sentences somewhere else; on the event loop, without blocking."""
+
+    @property
+    def name(self) -> str:
+        """What clients are told made a translation; no address."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """As :attr:`TextEngine.version`."""
+        ...
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """(source, target) pairs it does; none as long as they are not known."""
+        ...
+
+    @property
+    def first(self) -> First:
+        """For which pairs it comes before the engines in this process."""
+        ...
+
+    @property
+    def available(self) -> bool:
+        """Whether it is worth asking now. Cheap."""
+        ...
+
+    @property
+    def max_chars(self) -> int:
+        """As :attr:`TextEngine.max_chars`."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """How many batches may be on their way."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """How many jobs are worth sending together."""
+        ...
+
+    async def refresh(self) -> None:
+        """Find out which pairs it does. Raises ``ModelUnavailable``."""
+        ...
+
+    async def translate(self, sentences: Sequence[Sentence]) -> list[str]:
+        """One translation for each sentence, in order; pairs may be mixed.
+
+        Raises ``ModelUnavailable`` when it is down, ``TranslationFailed`` when it is the text.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close its connections. Idempotent."""
         ...

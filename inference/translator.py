@@ -1,65 +1,39 @@
-"""Text to text over any number of engines: the ``Translator`` port.
+"""Text to text over any number of engines, here and elsewhere: the ``Translator`` port.
 
-A pair no engine does goes through English. Engines see sentences, one dispatcher each; whitespace
-and lines between sentences are kept as they were, and sentences seen before come from memory.
+A pair no engine does goes through English; where an engine fails, the next best takes its place.
+Engines see sentences, one dispatcher each; whitespace and lines between sentences are kept as they
+were, and sentences seen before come from memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference.batching import BatchQueue
-from inference.dispatcher import Dispatcher, DispatcherStats
-from inference.engine import Sentence, TextEngine
+from inference.concurrency import together
+from inference.dispatcher import DispatcherStats
+from inference.engine import RemoteEngine, Sentence, TextEngine
+from inference.lanes import Lane, Work, lane_elsewhere, lane_here
 from inference.languages import canonical, name_of
+from inference.memory import CacheStats, SentenceMemory
+from inference.outages import Outages
+from inference.routing import Hop, Pair, Plan, Router
 from inference.sentences import split
-from streaming.errors import ModelUnavailable, PairUnsupported, SurtitleError, TranslationFailed
-from streaming.types import Priority, Route, Translation, TranslationJob
+from streaming.errors import (
+    ModelUnavailable,
+    Overloaded,
+    PairUnsupported,
+    SurtitleError,
+    TranslationFailed,
+)
+from streaming.types import Route, RouteKind, Translation, TranslationJob
 
-_PIVOT: Final = "en"
 _CHUNK: Final = 8
 """Sentences in one job. A long text is many jobs, so that live captions get in between."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Part of a translation job on its way through one engine: what the queue schedules."""
-
-    session: str
-    segment: int
-    revision: int
-    priority: Priority
-    tenant: str
-    weight: float
-    target: str
-    part: int
-    """Which part of the job's text, at which hop: the parts don't supersede each other."""
-    sentences: tuple[Sentence, ...]
-
-
-def _lane(work: _Work) -> Hashable:
-    return work.session, work.segment, work.target, work.part
-
-
-def _superseded_by_part(work: _Work) -> Hashable:
-    return _lane(work) if work.priority is Priority.PARTIAL else None
-
-
-def _any_batch(_work: _Work) -> Hashable:
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class CacheStats:
-    """Sentences asked for since the start that were, or were not, in memory; and those in it."""
-
-    hits: int
-    misses: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,92 +42,39 @@ class TranslatorStats:
 
     engines: Mapping[str, DispatcherStats]
     cache: CacheStats
-
-
-class _Memory:
-    """The last sentences translated (least recently used go first). Used on the loop only."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._known: OrderedDict[tuple[str, Sentence], str] = OrderedDict()
-        self._hits = self._misses = 0
-
-    def get(self, version: str, sentence: Sentence) -> str | None:
-        key = version, sentence
-        text = self._known.get(key)
-        if text is None:
-            self._misses += 1
-        else:
-            self._hits += 1
-            self._known.move_to_end(key)
-        return text
-
-    def put(self, version: str, sentence: Sentence, text: str) -> None:
-        key = version, sentence
-        self._known[key] = text
-        self._known.move_to_end(key)
-        while len(self._known) > self._capacity:
-            self._known.popitem(last=False)
-
-    def clear(self) -> None:
-        self._known.clear()
-
-    @property
-    def stats(self) -> CacheStats:
-        return CacheStats(self._hits, self._misses, len(self._known))
-
-
-class _Backend:
-    """One replica of an engine, as the dispatcher sees it."""
-
-    def __init__(self, engine: TextEngine) -> None:
-        self._engine = engine
-
-    def run(self, jobs: Sequence[_Work]) -> Sequence[list[str] | SurtitleError]:
-        # The same sentence in several jobs (rooms, repeated partials) is done once.
-        wanted = list(dict.fromkeys(one for job in jobs for one in job.sentences))
-        done = dict(zip(wanted, self._engine.translate(wanted), strict=True))
-        return [[done[one] for one in job.sentences] for job in jobs]
+    outages: int
+    """Times since the start that another engine had to take over a pair."""
 
 
 class TextTranslator:
     """Routes texts to engines; earlier engines are preferred for a pair several do.
 
-    ``capacity`` bounds the jobs waiting for each engine (``Overloaded`` beyond), ``remembered``
-    the sentences kept. Languages are canonical codes; other spellings of them are understood.
+    ``remotes`` are engines elsewhere. ``capacity`` bounds the jobs waiting for each engine
+    (``Overloaded`` beyond), ``remembered`` the sentences kept. Languages are canonical codes; other
+    spellings of them are understood. ``clock`` gives monotonic seconds.
     """
 
     def __init__(
-        self, engines: Sequence[TextEngine], *, capacity: int = 512, remembered: int = 10_000
+        self,
+        engines: Sequence[TextEngine],
+        remotes: Sequence[RemoteEngine] = (),
+        *,
+        capacity: int = 512,
+        remembered: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        names = [engine.name for engine in engines]
+        self._engines = tuple(engines)
+        self._remotes = tuple(remotes)
+        self._lanes = [lane_here(engine, capacity) for engine in engines]
+        self._lanes += [lane_elsewhere(remote, capacity) for remote in remotes]
+        names = [lane.name for lane in self._lanes]
         if len(set(names)) < len(names):
             raise ValueError(f"engines need names of their own: {names}")
-        self._engines = tuple(engines)
-        self._direct: dict[tuple[str, str], TextEngine] = {}
-        for engine in engines:
-            for pair in engine.pairs:
-                self._direct.setdefault(pair, engine)
-        self._pairs = frozenset(self._direct) | _pivots(self._direct)
-        self._version = ",".join(engine.version for engine in engines)
-        self._memory = _Memory(remembered)
+        self._router = Router(self._lanes)
+        self._outages = Outages(clock)
+        self._memory = SentenceMemory(remembered)
+        self._version = self._versions()
         self._closed = False
-        self._dispatchers: dict[str, Dispatcher[_Work, list[str]]] = {
-            engine.name: Dispatcher(
-                name=f"translate-{engine.name}",
-                backends=[_Backend(engine) for _ in range(engine.replicas)],
-                queue=BatchQueue(
-                    group=_any_batch,
-                    supersede_key=_superseded_by_part,
-                    lane=_lane,
-                    capacity=capacity,
-                    patience=0.0,
-                ),
-                max_batch=engine.max_batch,
-                failure=TranslationFailed,
-            )
-            for engine in engines
-        }
 
     @property
     def version(self) -> str:
@@ -161,29 +82,46 @@ class TextTranslator:
         return self._version
 
     @property
-    def pairs(self) -> frozenset[tuple[str, str]]:
+    def pairs(self) -> frozenset[Pair]:
         """(source, target) pairs, those through English included."""
-        return self._pairs
+        return self._router.pairs
 
     def route(self, source: str, target: str) -> Route | None:
-        """How a pair is served, or None if it is not."""
-        hops = self._hops(source, target)
-        if hops is None:
-            return None
-        if not hops:
+        """How a pair is served while all engines work, or None if it is not."""
+        if source == target:
             return Route(source, target, "identity", "identity")
-        engine = "+".join(engine.name for engine, _, _ in hops)
-        return Route(source, target, "direct" if len(hops) == 1 else "pivot", engine)
+        plans = self._router.plans(source, target)
+        if not plans:
+            return None
+        kind: RouteKind = "direct" if len(plans[0]) == 1 else "pivot"
+        return Route(source, target, kind, _named(plans[0]))
+
+    def available(self, source: str, target: str) -> bool:
+        """Whether some engine for a pair is worth asking now."""
+        return source == target or any(map(_ready, self._router.plans(source, target)))
 
     def warm_up(self) -> None:
-        """Load all engines: blocking. Raises ``ModelUnavailable``."""
+        """Load all engines of this process: blocking. Raises ``ModelUnavailable``."""
         for engine in self._engines:
             engine.load()
 
     def start(self) -> None:
         """Start the workers. Idempotent."""
-        for dispatcher in self._dispatchers.values():
-            dispatcher.start()
+        for lane in self._lanes:
+            lane.dispatcher.start()
+
+    async def refresh(self) -> bool:
+        """Ask the engines elsewhere what they do; whether all of them answered."""
+        found = await asyncio.gather(
+            *(remote.refresh() for remote in self._remotes), return_exceptions=True
+        )
+        failed = [error for error in found if error is not None]
+        for error in failed:
+            if not isinstance(error, ModelUnavailable):
+                raise error
+        self._router.refresh()
+        self._version = self._versions()
+        return not failed
 
     async def translate(self, job: TranslationJob) -> Translation:
         """Translate one text. Blank text yields blank text, and the same language the same text.
@@ -191,18 +129,33 @@ class TextTranslator:
         Raises ``PairUnsupported``, ``TranslationFailed``, ``Superseded``, ``Overloaded`` or
         ``ModelUnavailable``.
         """
-        source, target = canonical(job.source) or job.source, canonical(job.target) or job.target
-        hops = self._hops(source, target)
-        if hops is None:
-            raise self._unsupported(source, target)
+        pair = canonical(job.source) or job.source, canonical(job.target) or job.target
+        plans = self._router.plans(*pair)
+        if not plans and pair[0] != pair[1]:
+            raise self._unsupported(*pair)
         if self._closed:
             raise ModelUnavailable("The translator has stopped.")
-        if not hops:
+        if pair[0] == pair[1]:
             return Translation(job.text, "identity")
-        text = job.text
-        for number, (engine, start, end) in enumerate(hops):
-            text = await self._hop(job, engine, text, (start, end), number)
-        return Translation(text, "+".join(engine.name for engine, _, _ in hops))
+        failure: SurtitleError | None = None
+        broken = not _ready(plans[0])
+        for plan in filter(_ready, plans):
+            try:
+                text = await self._follow(job, plan)
+            except Overloaded as error:
+                failure = failure or error
+            except (TranslationFailed, ModelUnavailable) as error:
+                failure = failure or error
+                broken = True
+            else:
+                if plan is plans[0]:
+                    self._outages.worked(pair)
+                outage = self._outages.failed(pair) if broken else 0
+                return Translation(text, _named(plan), outage)
+        raise failure or ModelUnavailable(
+            f"What translates {_shown(pair[0])} to {_shown(pair[1])} does not answer just now.",
+            retry_after=1.0,
+        )
 
     def forget(self) -> None:
         """Empty the memory of sentences."""
@@ -211,72 +164,69 @@ class TextTranslator:
     async def close(self) -> None:
         """Finish what runs, refuse what waits, free the engines. Idempotent."""
         self._closed = True
-        await asyncio.gather(*(dispatcher.close() for dispatcher in self._dispatchers.values()))
+        await asyncio.gather(*(lane.dispatcher.close() for lane in self._lanes))
         for engine in self._engines:
             await asyncio.to_thread(engine.close)
+        for remote in self._remotes:
+            await remote.close()
 
     @property
     def stats(self) -> TranslatorStats:
         return TranslatorStats(
-            engines={name: one.stats for name, one in self._dispatchers.items()},
+            engines={lane.name: lane.dispatcher.stats for lane in self._lanes},
             cache=self._memory.stats,
+            outages=self._outages.count,
         )
 
-    def _hops(self, source: str, target: str) -> list[tuple[TextEngine, str, str]] | None:
-        if source == target:
-            return []
-        if engine := self._direct.get((source, target)):
-            return [(engine, source, target)]
-        first, second = self._direct.get((source, _PIVOT)), self._direct.get((_PIVOT, target))
-        if first and second:
-            return [(first, source, _PIVOT), (second, _PIVOT, target)]
-        return None
+    def _versions(self) -> str:
+        """What a translation depends on: which engines, in which order, for which pairs."""
+        facts = [(lane.engine.version, lane.first, sorted(lane.pairs)) for lane in self._lanes]
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+    async def _follow(self, job: TranslationJob, plan: Plan[Lane]) -> str:
+        text = job.text
+        for number, hop in enumerate(plan):
+            # What was shown is in the last hop's language.
+            prefix = job.prefix if number == len(plan) - 1 else ""
+            text = await self._hop(job, hop, text, prefix, number)
+        return text
 
     async def _hop(
-        self,
-        job: TranslationJob,
-        engine: TextEngine,
-        text: str,
-        pair: tuple[str, str],
-        number: int,
+        self, job: TranslationJob, hop: Hop[Lane], text: str, prefix: str, number: int
     ) -> str:
-        source, target = pair
+        lane, source, target = hop
+        limit, version = lane.engine.max_chars, lane.engine.version
         # Splitting is Python over the whole text: a book would hold up the loop.
-        long = len(text) > 10 * engine.max_chars
+        long = len(text) > 10 * limit
         parts = (
-            await asyncio.to_thread(split, text, source, engine.max_chars)
+            await asyncio.to_thread(split, text, source, limit)
             if long
-            else split(text, source, engine.max_chars)
+            else split(text, source, limit)
         )
-        # What was shown is in the last hop's language; of several sentences nobody knows whose.
-        last = target == (canonical(job.target) or job.target)
-        steered = engine.steerable and last and len(parts.sentences) == 1
-        prefix = job.prefix if steered else ""
-        wanted = [Sentence(sentence, source, target, prefix) for sentence in parts.sentences]
-        known = {one: self._memory.get(engine.version, one) for one in dict.fromkeys(wanted)}
-        missing = [one for one, found in known.items() if found is None]
-        for chunk, done in zip(
-            _chunks(missing), await self._run(job, engine, missing, number), strict=True
-        ):
+        # Of several sentences nobody knows whose it is.
+        steered = prefix if lane.steerable and len(parts.sentences) == 1 else ""
+        wanted = [Sentence(sentence, source, target, steered) for sentence in parts.sentences]
+        known = {one: self._memory.get(version, one) for one in dict.fromkeys(wanted)}
+        chunks = _chunks([one for one, found in known.items() if found is None])
+        for chunk, done in zip(chunks, await self._run(job, lane, chunks, number), strict=True):
             for one, translated in zip(chunk, done, strict=True):
                 if not one.prefix:  # nobody will ask for the same once more
-                    self._memory.put(engine.version, one, translated)
+                    self._memory.put(version, one, translated)
                 known[one] = translated
         return parts.join([known[one] or "" for one in wanted], target)
 
     async def _run(
-        self, job: TranslationJob, engine: TextEngine, sentences: Sequence[Sentence], hop: int
+        self, job: TranslationJob, lane: Lane, chunks: Sequence[tuple[Sentence, ...]], hop: int
     ) -> list[list[str]]:
-        """Translate the chunks of ``sentences``: as many at once as the engine has replicas, so
-        that a long text neither fills the queue nor waits for itself.
+        """Translate chunks of sentences: as many at once as the engine is wide, so that a long
+        text neither fills the queue nor waits for itself.
         """
-        dispatcher = self._dispatchers[engine.name]
-        gate = asyncio.Semaphore(engine.replicas)
+        gate = asyncio.Semaphore(lane.width)
 
         async def one(number: int, chunk: tuple[Sentence, ...]) -> list[str]:
             async with gate:
-                return await dispatcher.submit(
-                    _Work(
+                return await lane.dispatcher.submit(
+                    Work(
                         session=job.session,
                         segment=job.segment,
                         revision=job.revision,
@@ -289,19 +239,11 @@ class TextTranslator:
                     )
                 )
 
-        tasks = [
-            asyncio.ensure_future(one(number, chunk))
-            for number, chunk in enumerate(_chunks(sentences))
-        ]
-        try:
-            return list(await asyncio.gather(*tasks))
-        finally:
-            for task in tasks:  # one that failed or was cancelled takes the others along
-                task.cancel()
+        return await together(one(number, chunk) for number, chunk in enumerate(chunks))
 
     def _unsupported(self, source: str, target: str) -> PairUnsupported:
-        targets = sorted({end for start, end in self._pairs if start == source})
-        sources = sorted({start for start, end in self._pairs if end == target})
+        targets = sorted({end for start, end in self._router.pairs if start == source})
+        sources = sorted({start for start, end in self._router.pairs if end == target})
         message = f"Nothing here translates {_shown(source)} to {_shown(target)}."
         if targets:
             message += f" {_shown(source)} can be translated to: {', '.join(targets)}."
@@ -312,10 +254,12 @@ class TextTranslator:
         )
 
 
-def _pivots(direct: Mapping[tuple[str, str], TextEngine]) -> frozenset[tuple[str, str]]:
-    into = [source for source, target in direct if target == _PIVOT]
-    out_of = [target for source, target in direct if source == _PIVOT]
-    return frozenset((a, b) for a in into for b in out_of if a != b)
+def _ready(plan: Plan[Lane]) -> bool:
+    return all(hop.engine.available for hop in plan)
+
+
+def _named(plan: Plan[Lane]) -> str:
+    return "+".join(hop.engine.name for hop in plan)
 
 
 def _chunks(sentences: Sequence[Sentence]) -> list[tuple[Sentence, ...]]:

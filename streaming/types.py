@@ -160,6 +160,8 @@ class Translation:
 
     text: str
     engine: str
+    outage: int = 0
+    """Which outage of the pair's best engine made another one do it; 0 for none."""
 
 
 RouteKind = Literal["identity", "direct", "pivot", "whisper", "whisper+pivot"]

@@ -31,8 +31,8 @@ class RedisCache:
         """Keep a value; how many others had to go. One that is too large is not kept."""
         if len(name) + len(value) > self._capacity:
             return 0
-        arguments = [self._home.now, self._lifetime, self._capacity, name, value]
-        return int(await self._put(self._keys, arguments))
+        bounds = self._home.now, self._lifetime, self._capacity
+        return int(await self._put(self._keys, (*bounds, name, value)))
 
     async def claim(self, name: str, holder: str, seconds: float) -> bool:
         """Say that a value is being made, for so long at most; False if somebody else has."""
