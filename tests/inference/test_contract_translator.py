@@ -15,6 +15,8 @@ from inference.translator import TextTranslator
 from streaming.errors import PairUnsupported, SurtitleError
 from streaming.ports import Translator
 from streaming.types import Priority, TranslationJob
+from tests.inference.remote_server import service
+from tests.inference.remotes import remote
 from tests.inference.tiny_models import special_first, train_sentencepiece, write_ct2_model
 
 
@@ -29,10 +31,22 @@ def job(
     return TranslationJob(session, 1, revision, text, *pair, priority)
 
 
-@pytest.fixture(params=["fake", "bergamot", "ctranslate2", "both, pivoting"])
+@pytest.fixture(
+    params=["fake", "bergamot", "ctranslate2", "both, pivoting", "libretranslate", "chat"]
+)
 async def translator(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Translator]:
     if request.param == "fake":
         yield FakeTranslator()
+        return
+    if request.param in ("libretranslate", "chat"):
+        here = TextTranslator([BergamotEngine()])
+        here.start()
+        async with service(here) as elsewhere:
+            made = TextTranslator([], [remote(request.param, elsewhere.url)])
+            assert await made.refresh()
+            yield made
+            await made.close()
+        await here.close()
         return
     engines: list[BergamotEngine | CTranslate2Engine] = []
     if request.param != "ctranslate2":
