@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from app.breakers import Breakers
 from app.settings import Settings, SettingsError, variable
+from app.translators import build_remotes, keep_up
 from inference.bergamot import BergamotEngine
 from inference.ct2_translation import CTranslate2Engine
 from inference.dispatcher import DispatcherStats
-from inference.engine import TextEngine
+from inference.engine import RemoteEngine, TextEngine
 from inference.identification import TextIdentifier
 from inference.languages import Languages
 from inference.models import ModelStore, ModelStoreError, fingerprint
@@ -37,6 +39,8 @@ class Models:
     identify: Callable[[str], Awaitable[tuple[str, float]]]
     speech_version: str
     """Changes with the speech model and how it is run."""
+    watch: asyncio.Task[None] | None = None
+    """Keeps up with what services elsewhere translate."""
 
     def stats(self) -> Mapping[str, DispatcherStats]:
         """The workers' counters, by what they do."""
@@ -48,35 +52,62 @@ class Models:
 
     async def close(self) -> None:
         """End the workers, those first that others' results go to. Idempotent."""
+        if self.watch is not None:
+            self.watch.cancel()
+            await asyncio.wait([self.watch])
         await self.recognizer.close()
         await self.translator.close()
         await self.detector.close()
 
 
-async def build_models(settings: Settings, progress: Progress) -> Models:
+async def build_models(
+    settings: Settings, progress: Progress, breakers: Breakers | None = None
+) -> Models:
     """Load and warm all models, side by side in threads; one line of progress for each.
+
+    ``breakers`` gets those of translation services elsewhere. One that does not answer now is
+    asked again later.
 
     Raises :class:`~app.settings.SettingsError` when one can't be had as the settings want it, so
     that the line names what to change.
     """
+    remotes = build_remotes(settings, breakers or Breakers.of(settings))
     (recognizer, speech_version), detector, (translator, identifier) = await asyncio.gather(
         _timed(f"speech model {settings.asr_model}", progress, lambda: _recognizer(settings)),
         _timed("voice activity", progress, SileroDetector.load),
-        _timed("translation", progress, lambda: _translator(settings)),
+        _timed("translation", progress, lambda: _translator(settings, remotes)),
     )
     for part in (detector, translator, recognizer):
         part.start()
+    languages = Languages(
+        speech=recognizer.languages,
+        speech_to_english=recognizer.translates,
+        text_pairs=translator.pairs,
+        text_route=translator.route,
+        text_available=translator.available,
+    )
+
+    async def changed() -> None:
+        nonlocal identifier
+        languages.update(translator.pairs)
+        identifier = await asyncio.to_thread(_identifier, translator)
+
+    async def identify(text: str) -> tuple[str, float]:
+        return await identifier.identify(text)
+
+    watch = None
+    if remotes:
+        if await translator.refresh():
+            progress(f"translators elsewhere: {', '.join(one.name for one in remotes)}")
+        await changed()
+        watch = asyncio.create_task(keep_up(translator, changed), name="keep up with translators")
     return Models(
         recognizer=recognizer,
         detector=detector,
         translator=translator,
-        languages=Languages(
-            speech=recognizer.languages,
-            speech_to_english=recognizer.translates,
-            text_pairs=translator.pairs,
-            text_route=translator.route,
-        ),
-        identify=identifier.identify,
+        languages=languages,
+        watch=watch,
+        identify=identify,
         speech_version=speech_version,
     )
 
@@ -113,9 +144,11 @@ def _recognizer(settings: Settings) -> tuple[WhisperRecognizer, str]:
     return recognizer, version
 
 
-def _translator(settings: Settings) -> tuple[TextTranslator, TextIdentifier]:
+def _translator(
+    settings: Settings, remotes: Sequence[RemoteEngine]
+) -> tuple[TextTranslator, TextIdentifier]:
     engines: list[TextEngine] = []
-    names: set[str] = set()
+    names = {remote.name for remote in remotes} | {BergamotEngine.name}
     for directory in settings.translation_models:
         name, number = directory.name, 1
         while name in names:
@@ -132,8 +165,12 @@ def _translator(settings: Settings) -> tuple[TextTranslator, TextIdentifier]:
             raise SettingsError(line) from error
         engines.append(engine)
     # The embedded engine comes last: who gives a model of their own wants it used.
-    translator = TextTranslator([*engines, BergamotEngine()])
+    translator = TextTranslator([*engines, BergamotEngine()], remotes)
     translator.warm_up()
+    return translator, _identifier(translator)
+
+
+def _identifier(translator: TextTranslator) -> TextIdentifier:
     identifier = TextIdentifier({source for source, _ in translator.pairs})
     identifier.load()
-    return translator, identifier
+    return identifier

@@ -212,7 +212,7 @@ async def build_services(
         tokens, closers = await asyncio.to_thread(
             build_tokens, settings, state.keyring, state.pepper
         )
-        models = await build_models(settings, progress)
+        models = await build_models(settings, progress, breakers)
     except BaseException:
         await stack.aclose()
         raise

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.setting_types import (
@@ -25,6 +32,7 @@ from app.setting_types import (
     SecureUrl,
     UserTier,
 )
+from app.translator_settings import RemoteTranslator, named_translators
 from guards.principal import Tier
 
 PREFIX: Final = "SURTITLE_"
@@ -71,6 +79,7 @@ class Settings(BaseSettings):
         env_file=ENV_FILE,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
+        env_nested_delimiter="__",
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
@@ -171,6 +180,11 @@ class Settings(BaseSettings):
         (), description="Directories of CTranslate2 translation models, separated by commas."
     )
 
+    translators: Annotated[dict[str, RemoteTranslator], BeforeValidator(named_translators)] = Field(
+        default_factory=dict,
+        description="Translation services elsewhere, each by a name of its own: "
+        "SURTITLE_TRANSLATORS__LIBRE__URL and so on. See docs/remote-engines.md.",
+    )
     translation_cache_seconds: int = Field(
         86_400,
         ge=0,
@@ -291,6 +305,8 @@ class Settings(BaseSettings):
             if isinstance(value, SecretStr):
                 text = value.get_secret_value()
                 found += [text, unquote(urlsplit(text).password or "")]
+        keys = [one.api_key for one in self.translators.values()]
+        found += [key.get_secret_value() for key in keys if key is not None]
         return list(filter(None, found))
 
     @property
@@ -318,7 +334,10 @@ def load(**overrides: Any) -> Settings:
 
 def _line(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = str(first["loc"][0]) if first["loc"] else ""
+    parts = [str(part) for part in first["loc"]]
+    field = parts[0] if parts else ""
+    if field == "translators":
+        field = "__".join(parts)
     message = str(first["msg"]).removeprefix("Value error, ")
     name = field if field == "REDIS_URL" else variable(field)
     return f"{name}: {message[:1].lower()}{message[1:]}".replace("\n", " ")

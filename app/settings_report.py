@@ -53,9 +53,9 @@ def report(
     entries = []
     for name, field in Settings.model_fields.items():
         key = variable(name)
-        if in_environment.get(key):
+        if _given(in_environment, key):
             source = "environment"
-        elif in_file.get(key):
+        elif _given(in_file, key):
             source = ENV_FILE
         else:
             source = "default"
@@ -72,7 +72,8 @@ def unknown_variables(
         name.upper() for name in (*environ, *_file(env_file)) if name.upper().startswith(PREFIX)
     }
     lines = []
-    for name in sorted(names - set(known) - _FOREIGN):
+    nested = {name for name in names if name.startswith(f"{variable('translators')}__")}
+    for name in sorted(names - set(known) - nested - _FOREIGN):
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         lines.append(f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
     return lines
@@ -90,6 +91,11 @@ def env_example() -> str:
     return "\n".join(parts)
 
 
+def _given(variables: Mapping[str, str | None], key: str) -> bool:
+    parts = f"{key}__"
+    return bool(variables.get(key)) or any(name.startswith(parts) for name in variables)
+
+
 def _file(path: Path) -> dict[str, str | None]:
     return {name.upper(): value for name, value in dotenv_values(path).items()}
 
@@ -97,7 +103,7 @@ def _file(path: Path) -> dict[str, str | None]:
 def _plain(value: Any) -> str | int | float | list[str] | None:
     if isinstance(value, SecretStr):
         return _MASK
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | dict):
         return [str(item) for item in value]
     if value is None or isinstance(value, (str, int, float)):
         return value

@@ -11,7 +11,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from app.concurrency import map_bounded
 from app.regions import Span, pieces
 from app.sentences import Segment, from_text, from_words, shifted
-from streaming.errors import Overloaded, PairUnsupported
+from streaming.errors import ModelUnavailable, Overloaded, PairUnsupported, TranslationFailed
 from streaming.ports import LanguageCatalogue, Recognizer, Translator, VoiceDetector
 from streaming.types import (
     SAMPLE_RATE,
@@ -31,6 +31,7 @@ from streaming.types import (
     RecognitionJob,
     Route,
     Task,
+    Translation,
     TranslationJob,
 )
 
@@ -50,6 +51,10 @@ class TranslatedTranscript:
     target: str
     text: str
     segments: tuple[Segment, ...]
+    engine: str = ""
+    """What made it; several, where one took over from another, are joined by ``, ``."""
+    stand_in: bool = False
+    """Whether something else made it than usually does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,18 +190,31 @@ class Transcriber:
         if language is None or not segments:
             return TranslatedTranscript(target, "", ())
         route = self.require_route(language, target)
-        source = language
-        if route.spoken:
-            heard = await job.hear(spans, language, task="translate")
-            segments, source = _segments(heard, "en"), "en"
-        if source != target:
-            segments = await self._in_target(job, segments, source, target)
-        return TranslatedTranscript(target, _text(segments), tuple(segments))
+        stand_in = route.spoken and self._languages.text_route(language, target) is not None
+        if not route.spoken:
+            try:
+                return await self._in_target(job, segments, language, target)
+            except (TranslationFailed, ModelUnavailable):
+                spoken = self._languages.spoken_route(language, target)
+                if spoken is None:
+                    raise
+                route, stand_in = spoken, True
+        heard = await job.hear(spans, language, task="translate")
+        english = _segments(heard, "en")
+        if route.kind == "whisper":
+            text = _text(english)
+            return TranslatedTranscript(target, text, tuple(english), route.engine, stand_in)
+        made = await self._in_target(job, english, "en", target)
+        stand_in = stand_in or made.stand_in
+        return replace(made, engine=route.engine, stand_in=stand_in)
 
     async def _in_target(
         self, job: _Job, segments: Sequence[Segment], source: str, target: str
-    ) -> list[Segment]:
-        async def one(numbered: tuple[int, Segment]) -> Segment:
+    ) -> TranslatedTranscript:
+        if source == target:
+            return TranslatedTranscript(target, _text(segments), tuple(segments), "identity")
+
+        async def one(numbered: tuple[int, Segment]) -> tuple[Segment, Translation]:
             number, segment = numbered
             translation = await self._translator.translate(
                 TranslationJob(
@@ -210,9 +228,18 @@ class Transcriber:
                     tenant=job.tenant,
                 )
             )
-            return Segment(segment.start, segment.end, translation.text, segment.confidence)
+            made = Segment(segment.start, segment.end, translation.text, segment.confidence)
+            return made, translation
 
-        return await map_bounded(one, enumerate(segments), limit=_AT_ONCE)
+        done = await map_bounded(one, enumerate(segments), limit=_AT_ONCE)
+        translated = tuple(segment for segment, _ in done)
+        return TranslatedTranscript(
+            target,
+            _text(translated),
+            translated,
+            engine=", ".join(dict.fromkeys(translation.engine for _, translation in done)),
+            stand_in=any(translation.outage for _, translation in done),
+        )
 
 
 class _Job:

@@ -26,6 +26,10 @@ TextRoute = Callable[[str, str], Route | None]
 """How a text engine (or a router over engines) serves a pair of canonical codes."""
 
 
+def _always(_source: str, _target: str) -> bool:
+    return True
+
+
 @lru_cache(maxsize=4096)
 def canonical(tag: str) -> str | None:
     """The code of a language tag, or None if it is none: ``pt-BR`` → ``pt``, ``iw`` → ``he``,
@@ -87,7 +91,8 @@ class Languages:
 
     ``speech`` are the recogniser's codes; ``speech_to_english`` says whether it also translates
     to English; ``text_pairs`` and ``text_route`` are the text translator's ``pairs`` and
-    ``route``. All answers come from memory.
+    ``route``; ``text_available`` says whether a pair can be translated just now. All answers come
+    from memory.
     """
 
     def __init__(
@@ -97,20 +102,27 @@ class Languages:
         speech_to_english: bool,
         text_pairs: frozenset[tuple[str, str]],
         text_route: TextRoute,
+        text_available: Callable[[str, str], bool] = _always,
         speech_engine: str = "whisper",
     ) -> None:
         self._speech = _Codes(speech)
-        text = {code for pair in text_pairs for code in pair}
-        known = {canonical(code) for code in text}
-        if speech_to_english:
-            text.add("en")
-        # What can be spoken can be captioned in its own language.
-        targets = text | {code for code in speech if canonical(code) not in known}
-        self._targets = _Codes(targets)
-        self._text_sources = _Codes(text)
+        self._spoken = speech
         self._speech_to_english = speech_to_english
         self._speech_engine = speech_engine
         self._text_route = text_route
+        self._text_available = text_available
+        self.update(text_pairs)
+
+    def update(self, text_pairs: frozenset[tuple[str, str]]) -> None:
+        """Take what the text translator does now."""
+        text = {code for pair in text_pairs for code in pair}
+        known = {canonical(code) for code in text}
+        if self._speech_to_english:
+            text.add("en")
+        # What can be spoken can be captioned in its own language.
+        targets = text | {code for code in self._spoken if canonical(code) not in known}
+        self._targets = _Codes(targets)
+        self._text_sources = _Codes(text)
         self._listing = self._list()
 
     def spoken(self, tag: str) -> str:
@@ -124,20 +136,33 @@ class Languages:
     def speech_route(self, source: str, target: str) -> Route | None:
         """The best way from speech to text: the caption itself, a text translation, Whisper's
         own translation to English, or that and a text translation from English.
+
+        While no engine for a text translation answers, Whisper's takes its place.
         """
         route = self.text_route(source, target)
-        if route is not None or not self._speech_to_english or self._speech.find(source) is None:
+        if route is not None and self._text_available(*_pair(source, target)):
             return route
-        if canonical(target) == "en":
+        spoken = self.spoken_route(source, target)
+        if spoken is None or route is None:
+            return route or spoken
+        onward = canonical(target) or target
+        return spoken if onward == "en" or self._text_available("en", onward) else route
+
+    def spoken_route(self, source: str, target: str) -> Route | None:
+        """Whisper's translation to English, and a text translation from there."""
+        start, end = _pair(source, target)
+        if start == end or not self._speech_to_english or self._speech.find(source) is None:
+            return None
+        if end == "en":
             return Route(source, target, "whisper", self._speech_engine)
-        onward = self._text_route("en", canonical(target) or target)
+        onward = self._text_route("en", end) if start != "en" else None
         if onward is None:
             return None
         return Route(source, target, "whisper+pivot", f"{self._speech_engine}+{onward.engine}")
 
     def text_route(self, source: str, target: str) -> Route | None:
         """The best way from text to text."""
-        start, end = canonical(source) or source, canonical(target) or target
+        start, end = _pair(source, target)
         if start == end:
             return Route(source, target, "identity", "identity")
         route = self._text_route(start, end)
@@ -159,11 +184,15 @@ class Languages:
         for code in sorted(set(self._text_sources) | set(self._targets)):
             spoken = self._speech.find(code)
             speech = spoken is not None and canonical(spoken) == canonical(code)
-            reach = self.speech_route if speech else self.text_route
+            reach = self._usual_route if speech else self.text_route
             routes = [route for target in targets if (route := reach(code, target))]
             if speech or len(routes) > 1:
                 found.append(Language(code, name_of(code), speech, tuple(routes)))
         return tuple(sorted(found, key=lambda language: (language.name, language.code)))
+
+    def _usual_route(self, source: str, target: str) -> Route | None:
+        """From speech, while everything works."""
+        return self.text_route(source, target) or self.spoken_route(source, target)
 
     def _find(self, codes: _Codes, tag: str, what: str) -> str:
         code = codes.find(tag)
@@ -181,3 +210,7 @@ class Languages:
             options = " or ".join(f"{code} ({name_of(code)})" for code in near)
             message += f" Did you mean {options}?"
         raise UnknownLanguage(message, language=tag, suggestions=near, supported=sorted(codes))
+
+
+def _pair(source: str, target: str) -> tuple[str, str]:
+    return canonical(source) or source, canonical(target) or target

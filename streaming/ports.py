@@ -109,7 +109,11 @@ class LanguageCatalogue(Protocol):
         ...
 
     def speech_route(self, source: str, target: str) -> Route | None:
-        """The best way from speech in ``source`` to text in ``target``, or None."""
+        """The best way from speech in ``source`` to text in ``target`` just now, or None."""
+        ...
+
+    def spoken_route(self, source: str, target: str) -> Route | None:
+        """The way that starts from the audio, for when text can't be translated; or None."""
         ...
 
     def text_route(self, source: str, target: str) -> Route | None:

@@ -59,6 +59,12 @@ class Translations:
     """Open segments."""
     _lines: dict[tuple[int, str], Line] = field(default_factory=dict)
     _spoken: dict[int, _Spoken] = field(default_factory=dict)
+    _audio: dict[int, Audio] = field(default_factory=dict)
+    """Of finished segments whose text is being translated, and whose audio could be instead."""
+    _outages: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The last outage of each pair that the client was told of."""
+    _stood_in: set[tuple[str, str]] = field(default_factory=set)
+    """Pairs that the recogniser translates because nothing else does."""
     _warned: set[tuple[str, str]] = field(default_factory=set)
 
     @property
@@ -110,11 +116,12 @@ class Translations:
             else:
                 self._ask(segment, line, line.conclude(sentences))
                 self._settle(segment, line)
+        self._keep(segment, audio)
         if spoken:
-            self._spoken[segment] = _Spoken(spoken)
-            self._recognize(segment, language, audio)
+            self._listen(segment, language, audio, spoken)
 
     def receive(self, job: TranslationJob, result: Translation) -> None:
+        self._note_outage(job, result)
         line = self._lines.get((job.segment, job.target))
         if line is None:
             return
@@ -130,7 +137,7 @@ class Translations:
             return
         if line.fail(job.revision, retryable=error.retryable):
             self.actions.append(Translate(job))
-        elif line.due and line.failed:
+        elif line.due and line.failed and not self._stand_in(job):
             self._give_up(job.segment, job.target, error)
 
     def receive_spoken(self, job: RecognitionJob, hypothesis: Hypothesis) -> None:
@@ -159,7 +166,59 @@ class Translations:
         for target in spoken.targets:
             self._give_up(job.segment, target, error)
 
+    # ------------------------------------------------------------ outages
+
+    def _note_outage(self, job: TranslationJob, result: Translation) -> None:
+        """Say that another engine than usual translates, once in each outage."""
+        pair = job.source, job.target
+        if not result.outage:
+            self._stood_in.discard(pair)
+        elif result.outage != self._outages.get(pair):
+            self._outages[pair] = result.outage
+            self._tell_fallback(*pair, result.engine)
+
+    def _stand_in(self, job: TranslationJob) -> bool:
+        """Have a finished segment's audio translated, since its text can't be."""
+        audio = self._audio.get(job.segment)
+        if audio is None or self.languages.spoken_route(job.source, job.target) is None:
+            return False
+        waiting = self._spoken.get(job.segment)
+        if waiting is None:
+            self._listen(job.segment, job.source, audio, [job.target])
+        elif job.target not in waiting.targets:
+            waiting.targets.append(job.target)
+            self._tell_stand_in(job.source, job.target)
+        return True
+
+    def _tell_stand_in(self, source: str, target: str) -> None:
+        """Say that the recogniser translates what text engines usually do, once."""
+        route = self.languages.spoken_route(source, target)
+        usual = self.languages.text_route(source, target)
+        if route is not None and usual is not None and (source, target) not in self._stood_in:
+            self._stood_in.add((source, target))
+            self._tell_fallback(source, target, route.engine)
+
+    def _tell_fallback(self, source: str, target: str, engine: str) -> None:
+        event = WarningEvent(
+            code="translator_fallback",
+            message=f"what usually translates {source} to {target} does not answer; "
+            f"{engine} does it meanwhile",
+            details={"source": source, "target": target, "engine": engine},
+        )
+        self.actions.append(Emit(event))
+
     # ------------------------------------------------------------ inside
+
+    def _listen(self, segment: int, language: str, audio: Audio, targets: list[str]) -> None:
+        for target in targets:
+            self._tell_stand_in(language, target)
+        self._spoken[segment] = _Spoken(targets)
+        self._recognize(segment, language, audio)
+
+    def _keep(self, segment: int, audio: Audio) -> None:
+        """Keep a segment's audio for as long as something of it is still to be translated."""
+        if any(key[0] == segment for key in self._lines):
+            self._audio[segment] = audio
 
     def _line(self, segment: int, target: str) -> Line:
         key = segment, target
@@ -216,16 +275,21 @@ class Translations:
 
     def _finish(self, segment: int, line: Line, text: str | None) -> None:
         """Send the last word: the text, or all translations, behind what is stable."""
-        del self._lines[segment, line.target]
+        self._end(segment, line.target)
         event = TranslationEvent(
             segment=segment, target=line.target, text=line.final(text), final=True
         )
         self.actions.append(Emit(event))
 
     def _give_up(self, segment: int, target: str, error: SurtitleError) -> None:
-        del self._lines[segment, target]
+        self._end(segment, target)
         event = ErrorEvent.of(error, fatal=False, segment=segment, target=target)
         self.actions.append(Emit(event))
+
+    def _end(self, segment: int, target: str) -> None:
+        del self._lines[segment, target]
+        if not any(key[0] == segment for key in self._lines):
+            self._audio.pop(segment, None)
 
     def _warn(self, language: str, target: str) -> None:
         if (language, target) in self._warned:

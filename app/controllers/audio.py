@@ -69,8 +69,11 @@ class SegmentInfo(Struct):
 
 
 class TranslationInfo(Struct):
+    """``engine`` is what made it."""
+
     target: str
     text: str
+    engine: str
     segments: list[SegmentInfo]
 
 
@@ -132,6 +135,7 @@ _EXAMPLE: Final = {
     "translation": {
         "target": "pt",
         "text": "Bom dia.",
+        "engine": "bergamot",
         "segments": [{"id": 0, "start": 0.31, "end": 1.4, "text": "Bom dia."}],
     },
 }
@@ -211,9 +215,15 @@ async def _transcript(
                 lambda: transcriber.transcribe(
                     decoded.audio, language=language, target=target, tenant=principal.user_id
                 ),
+                worth_keeping=_usual,
             )
             await _meter_translation(services, principal, transcript)
     return transcript, cached
+
+
+def _usual(transcript: Transcript) -> bool:
+    """Whether it is what will be made again once everything works."""
+    return transcript.translation is None or not transcript.translation.stand_in
 
 
 def _key(services: Services, sha256: str, language: str | None, target: str | None) -> Key:
@@ -262,6 +272,7 @@ def body_of(transcript: Transcript, *, cached: bool, verbose: bool) -> Transcrip
         info.translation = TranslationInfo(
             target=transcript.translation.target,
             text=transcript.translation.text,
+            engine=transcript.translation.engine,
             segments=_segments(transcript.translation.segments, verbose=verbose),
         )
     return info

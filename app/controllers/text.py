@@ -174,7 +174,10 @@ async def _translate(
             tenant=principal.user_id,
         )
         return await services.translations.fetch(
-            key(text), lambda: services.translator.translate(job)
+            key(text),
+            lambda: services.translator.translate(job),
+            # What stood in for another engine shall not outlast its outage.
+            worth_keeping=lambda made: not made.outage,
         )
 
     found: dict[int, tuple[Translation, bool | None]] = {}

@@ -104,7 +104,7 @@ async def test_silence(tmp_path: Path) -> None:
         data = {"target": "pt"}
         body = (await http.post("/transcribe/audio", files=form(silence(2.0)), data=data)).json()
         assert (body["text"], body["language"], body["segments"]) == ("", None, [])
-        assert body["translation"] == {"target": "pt", "text": "", "segments": []}
+        assert body["translation"] == {"target": "pt", "text": "", "engine": "", "segments": []}
 
 
 async def test_speech_that_only_the_recogniser_translates(tmp_path: Path) -> None:

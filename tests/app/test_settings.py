@@ -129,6 +129,62 @@ def test_an_external_issuer_needs_its_keys_and_a_name_of_its_own(
         load()
 
 
+def translator(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"SURTITLE_TRANSLATORS__FAR__{name}", value)
+
+
+def test_translators_have_settings_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    translator(
+        monkeypatch, URL="https://mt.example", API_KEY="very-secret", FIRST="de>en, pt-BR>en"
+    )
+    monkeypatch.setenv("SURTITLE_TRANSLATORS__CHAT__URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("SURTITLE_TRANSLATORS__CHAT__DIALECT", "openai")
+    monkeypatch.setenv("SURTITLE_TRANSLATORS__CHAT__MODEL", "small")
+    monkeypatch.setenv("SURTITLE_TRANSLATORS__CHAT__LANGUAGES", "en, de")
+    monkeypatch.setenv("SURTITLE_TRANSLATORS__CHAT__FIRST", "all")
+    settings = load()
+    assert set(settings.translators) == {"far", "chat"}
+    assert settings.translators["far"].first_pairs == frozenset({("de", "en"), ("pt-BR", "en")})
+    assert settings.translators["chat"].first_pairs is True
+    assert settings.translators["chat"].tags == ("en", "de")
+    assert settings.secrets == ["very-secret"]
+    assert unknown_variables() == []
+    (entry,) = (one for one in report(settings) if one.variable == "SURTITLE_TRANSLATORS")
+    assert (entry.value, entry.source) in [
+        (["far", "chat"], "environment"),
+        (["chat", "far"], "environment"),
+    ]
+    assert "very-secret" not in repr(report(settings)) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"API_KEY": "k"}, "FAR__URL"),
+        ({"URL": "mt.example"}, "FAR__URL"),
+        ({"URL": "https://user:secret@mt.example"}, "FAR__URL"),
+        ({"URL": "https://mt.example?api_key=secret"}, "FAR__URL"),
+        ({"URL": "https://mt.example", "FIRST": "de"}, "FAR__FIRST"),
+        ({"URL": "https://mt.example", "DIALECT": "deepl"}, "FAR__DIALECT"),
+        ({"URL": "https://mt.example", "TIMEOUT_SECONDS": "0"}, "FAR__TIMEOUT_SECONDS"),
+        ({"URL": "https://mt.example", "KEY": "secret"}, "FAR__KEY"),
+        ({"URL": "https://mt.example", "DIALECT": "openai", "LANGUAGES": "en,de"}, "FAR"),
+        ({"URL": "https://mt.example", "DIALECT": "openai", "MODEL": "m"}, "FAR"),
+    ],
+)
+def test_what_is_wrong_with_a_translator_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], name: str
+) -> None:
+    translator(monkeypatch, **values)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    line = str(caught.value)
+    assert line.startswith(f"SURTITLE_TRANSLATORS__{name}: ")
+    assert "\n" not in line
+    assert "secret" not in line
+
+
 def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SURTITLE_ADMIN_KEY", "very-secret")
     settings = load()

@@ -237,3 +237,46 @@ async def test_only_the_given_languages_are_considered() -> None:
 async def test_a_huge_text_is_sampled(identifier: TextIdentifier) -> None:
     code, _ = await identifier.identify("The weather is fine. " * 50_000)
     assert code == "en"
+
+
+def test_while_text_engines_do_not_answer_speech_is_translated_from_the_audio() -> None:
+    down: set[tuple[str, str]] = set()
+    catalogue = Languages(
+        speech=SPEECH,
+        speech_to_english=True,
+        text_pairs=DIRECT,
+        text_route=text_route,
+        text_available=lambda source, target: (source, target) not in down,
+    )
+    before = catalogue.listing()
+
+    def kind(source: str, target: str) -> str:
+        route = catalogue.speech_route(source, target)
+        assert route is not None
+        return route.kind
+
+    assert kind("pt", "en") == "direct"
+    down |= {("pt", "en"), ("pt", "zh")}
+    assert kind("pt-BR", "en-GB") == "whisper"
+    assert kind("pt", "zh") == "whisper+pivot"
+    down.add(("en", "zh"))
+    assert kind("pt", "zh") == "pivot"  # no better: the engine's answer will tell
+    down.add(("en", "pt"))
+    assert kind("en", "pt") == "direct"  # English is not translated to English
+    assert catalogue.listing() == before
+    assert catalogue.text_route("pt", "en") is not None
+
+
+def test_what_the_translator_learns_is_listed() -> None:
+    catalogue = Languages(
+        speech=frozenset({"en"}),
+        speech_to_english=False,
+        text_pairs=frozenset(),
+        text_route=text_route,
+    )
+    assert [language.code for language in catalogue.listing()] == ["en"]
+    with pytest.raises(UnknownLanguage):
+        catalogue.target("pt")
+    catalogue.update(DIRECT)
+    assert catalogue.target("pt-BR") == "pt"
+    assert "pt" in {language.code for language in catalogue.listing()}

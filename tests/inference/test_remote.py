@@ -142,7 +142,7 @@ async def test_down_it_is_left_alone_and_back_it_is_found(
     with pytest.raises(ModelUnavailable):
         await engine.translate([HELLO])  # three tries, all in vain
     assert state(engine) is BreakerState.OPEN
-    assert not engine.available
+    assert engine._client.breaker.status.retry_after == 10.0
     await elsewhere.start()
     with pytest.raises(ModelUnavailable) as caught:
         await engine.translate([HELLO])
@@ -300,15 +300,14 @@ async def test_without_another_engine_it_says_when_to_come_back(
 
 async def test_what_is_not_known_at_the_start_is_asked_for_again(elsewhere: Service) -> None:
     await elsewhere.stop()
-    translator = TextTranslator(
-        [Tagger("here", "en-de")], [remote("libretranslate", elsewhere.url)]
-    )
+    far = remote("libretranslate", elsewhere.url)
+    translator = TextTranslator([Tagger("here", "en-de")], [far])
     before = translator.version
     assert not await translator.refresh()
     assert translator.pairs == {("en", "de")}
     assert translator.version == before
     await elsewhere.start()
-    engine._client.breaker.reset()
+    far._client.breaker.reset()
     assert await translator.refresh()
     assert translator.pairs == {("en", "de"), ("en", "pt"), ("pt", "en"), ("pt", "de")}
     assert translator.version != before

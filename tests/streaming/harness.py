@@ -29,7 +29,14 @@ E = TypeVar("E", bound=wire.Event)
 
 
 class FakeLanguages:
-    """en, pt and de are spoken; en↔pt by text, de→en by speech, de→pt by both; xx by nothing."""
+    """en, pt and de are spoken; en↔pt by text, de→en by speech, de→pt by both; xx by nothing.
+
+    With ``spare``, pt→en can be had from speech, too: it is while ``text_down``.
+    """
+
+    def __init__(self, *, spare: bool = False) -> None:
+        self.spare = spare
+        self.text_down = False
 
     def spoken(self, tag: str) -> str:
         if tag not in {"en", "pt", "de"}:
@@ -50,11 +57,24 @@ class FakeLanguages:
         }
         if source == target:
             return Route(source, target, "identity", "")
+        if self.text_down and self.spoken_route(source, target):
+            return self.spoken_route(source, target)
         kind = kinds.get((source, target))
         return Route(source, target, kind, "fake") if kind else None
 
+    def spoken_route(self, source: str, target: str) -> Route | None:
+        kinds: dict[tuple[str, str], Any] = {
+            ("de", "en"): "whisper",
+            ("de", "pt"): "whisper+pivot",
+        }
+        if self.spare:
+            kinds["pt", "en"] = "whisper"
+        kind = kinds.get((source, target))
+        return Route(source, target, kind, "whisper") if kind else None
+
     def text_route(self, source: str, target: str) -> Route | None:
-        return self.speech_route(source, target)
+        texts = {("en", "pt"), ("pt", "en")}
+        return Route(source, target, "direct", "fake") if (source, target) in texts else None
 
     def sentences(self, text: str, language: str) -> list[str]:
         return sentences(text, language)

@@ -15,7 +15,7 @@ from streaming.actions import Action, Emit, Recognize, Translate
 from streaming.errors import Overloaded, SurtitleError, TranslationFailed
 from streaming.translations import Translations
 from streaming.types import Hypothesis, Priority, RecognitionJob, Translation, TranslationJob
-from streaming.wire import ErrorEvent, TranslationEvent
+from streaming.wire import ErrorEvent, TranslationEvent, WarningEvent
 from tests.streaming.harness import FakeLanguages
 
 NO_AUDIO = np.zeros(0, np.float32)
@@ -36,6 +36,8 @@ class Desk:
     spoken: list[RecognitionJob] = field(default_factory=list)
     events: list[TranslationEvent] = field(default_factory=list)
     errors: list[ErrorEvent] = field(default_factory=list)
+    warnings: list[WarningEvent] = field(default_factory=list)
+    languages: FakeLanguages = field(default_factory=FakeLanguages)
     actions: list[Action] = field(default_factory=list)
     planner: Translations = field(init=False)
 
@@ -43,7 +45,7 @@ class Desk:
         self.planner = Translations(
             session="s",
             tenant="t",
-            languages=FakeLanguages(),
+            languages=self.languages,
             actions=self.actions,
             targets=self.targets,
         )
@@ -69,6 +71,8 @@ class Desk:
                     self.events.append(event)
                 case Emit(event=ErrorEvent() as error):
                     self.errors.append(error)
+                case Emit(event=WarningEvent() as warning):
+                    self.warnings.append(warning)
         self.actions.clear()
 
     def answer(self, number: int = 0, text: str | None = None) -> TranslationJob:
@@ -404,3 +408,92 @@ def test_whatever_changes_each_target_ends_once(
 
 def test_the_splitter_of_these_tests_is_the_real_one() -> None:
     assert sentences("One two. Three", "en") == ["One two. ", "Three"]
+
+
+# ------------------------------------------------------------ outages
+
+
+def stand_in(desk: Desk, outage: int) -> None:
+    """A final that is translated while an outage of this number lasts; none is 0."""
+    desk.final("Hello.", segment=len(desk.asked))
+    job = desk.jobs.pop()
+    desk.planner.receive(job, Translation("Olá.", "other" if outage else "fake", outage))
+    desk.pump()
+
+
+def test_another_engine_than_usual_is_told_once_in_each_outage() -> None:
+    desk = Desk()
+    for outage in (0, 1, 1, 0, 1, 2, 2):
+        stand_in(desk, outage)
+    assert [warning.code for warning in desk.warnings] == ["translator_fallback"] * 2
+    assert desk.warnings[0].details == {"source": "en", "target": "pt", "engine": "other"}
+    assert len(desk.events) == 7
+
+
+def spare() -> Desk:
+    return Desk(targets=("en",), languages=FakeLanguages(spare=True))
+
+
+def fail_all(desk: Desk) -> None:
+    while desk.jobs:
+        desk.planner.receive_failure(desk.jobs.pop(), TranslationFailed("down"))
+        desk.pump()
+
+
+def hear(desk: Desk, text: str) -> None:
+    desk.planner.receive_spoken(desk.spoken.pop(0), Hypothesis(text, "pt"))
+    desk.pump()
+
+
+def test_what_text_engines_fail_at_is_translated_from_the_audio() -> None:
+    desk = spare()
+    for segment, text in enumerate(("Bom dia. Tudo bem?", "Adeus.")):
+        desk.final(text, "pt", segment)
+        fail_all(desk)
+        assert [job.segment for job in desk.spoken] == [segment]
+        assert desk.planner.pending
+        hear(desk, f"English {segment}.")
+    assert [event.text for event in desk.events if event.final] == ["English 0.", "English 1."]
+    assert desk.errors == []
+    assert [warning.details["engine"] for warning in desk.warnings] == ["whisper"]
+    assert not desk.planner.pending
+    assert desk.planner._audio == {}
+
+
+def test_while_no_text_engine_answers_the_audio_is_translated_at_once() -> None:
+    desk = spare()
+    desk.languages.text_down = True
+    for segment in range(2):
+        desk.final("Bom dia.", "pt", segment)
+        assert desk.jobs == []
+        hear(desk, "Good morning.")
+    assert len(desk.warnings) == 1
+    desk.languages.text_down = False
+    desk.final("Bom dia.", "pt", 2)
+    desk.answer()
+    desk.languages.text_down = True  # another outage
+    desk.final("Bom dia.", "pt", 3)
+    hear(desk, "Good morning.")
+    assert len(desk.warnings) == 2
+    assert [event.final for event in desk.events] == [True] * 4
+
+
+def test_when_the_audio_cannot_be_translated_either_it_is_said() -> None:
+    desk = spare()
+    desk.final("Bom dia.", "pt")
+    fail_all(desk)
+    for _ in range(2):
+        desk.planner.receive_spoken_failure(desk.spoken.pop(), TranslationFailed("down, too"))
+        desk.pump()
+    assert [error.code for error in desk.errors] == ["translation_failed"]
+    assert not desk.planner.pending
+    assert desk.planner._audio == {}
+
+
+def test_without_such_a_way_it_is_said_as_before() -> None:
+    desk = Desk()
+    desk.final("Hello.")
+    fail_all(desk)
+    assert [error.code for error in desk.errors] == ["translation_failed"]
+    assert desk.spoken == []
+    assert desk.planner._audio == {}
