@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import connect
 
@@ -17,7 +18,7 @@ from inference.fakes import FakeTranslator
 from inference.languages import Languages
 from inference.remote_chat import ChatEngine
 from inference.translator import TextTranslator
-from tests.app.support import Fakes, client, running
+from tests.app.support import Fakes, running
 from tests.inference.remote_server import service
 from tests.inference.test_translator import Tagger
 from tests.streaming.harness import s16, speech
@@ -57,7 +58,11 @@ async def test_an_answer_names_who_made_it_and_what_stood_in_is_not_kept(tmp_pat
         settings = configured(tmp_path, elsewhere.url, first="all")
         breakers = Breakers.of(settings)
         fakes = await built(settings, breakers)
-        async with client(tmp_path, fakes) as (http, _):
+        async with (
+            running(tmp_path, fakes) as (address, _, _),
+            httpx.AsyncClient(base_url=f"http://{address}") as http,
+        ):
+            http.headers["Authorization"] = f"Bearer {fakes.key}"
             await elsewhere.stop()
             for _ in range(2):
                 answer = (await http.post("/translate/text", json=TEXT)).json()
