@@ -208,3 +208,69 @@ async def test_hours_of_audio_in_a_tiny_file_are_refused_while_it_is_decoded(
         response = await http.post("/transcribe/audio", files={"file": ("a.flac", bomb)})
         assert (response.status_code, response.json()["code"]) == (413, "audio_too_long")
         assert not fakes.recognizer.jobs
+
+
+async def test_the_same_file_twice_at_once_is_recognised_once_and_counts_twice(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as (address, fakes, _):
+        headers = {"Authorization": f"Bearer {fakes.key}"}
+        async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers) as http:
+            fakes.recognizer.gate.shut()
+            twice = [
+                asyncio.create_task(http.post("/transcribe/audio", files=form(speech())))
+                for _ in range(2)
+            ]
+            await fakes.recognizer.gate.arrived(1)
+            while fakes.services.transcripts.stats.joined < 1:  # noqa: ASYNC110 - a counter is no event
+                await asyncio.sleep(0)
+            fakes.recognizer.gate.open()
+            answers = [(await one).json() for one in twice]
+            assert answers[0] == answers[1]
+            used = (await http.get("/v1/usage")).json()["today"]
+        assert not answers[0]["cached"]
+        assert used["audio_seconds"] == pytest.approx(2 * answers[0]["duration"], abs=0.01)
+        heard = [(job.segment, job.language) for job in fakes.recognizer.jobs]
+        assert len(heard) == len(set(heard))
+
+
+async def test_another_model_or_translator_meets_no_old_answer(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, fakes):
+
+        async def cached(**data: str) -> bool:
+            answer = await http.post("/transcribe/audio", files=form(speech()), data=data)
+            return bool(answer.json()["cached"])
+
+        assert [await cached(), await cached(), await cached(target="pt")] == [False, True, False]
+        fakes.translator.version = "fake-2"
+        assert await cached()  # nothing of it is translated
+        assert not await cached(target="pt")
+        fakes.services.speech_version = "2"
+        assert not await cached()
+
+
+async def test_what_texts_cannot_be_translated_for_is_translated_from_the_sound(
+    tmp_path: Path,
+) -> None:
+    async with client(tmp_path) as (http, fakes):
+        data = {"language": "pt", "target": "en"}
+        for _ in range(2):  # what stood in is not kept
+            fakes.translator.fail_next(*[TranslationFailed("down")] * 9)
+            answer = await http.post("/transcribe/audio", files=form(speech()), data=data)
+            body = answer.json()
+            assert not body["cached"]
+            assert body["translation"]["engine"] == "whisper"
+            assert body["translation"]["text"] == body["text"].upper()
+            fakes.translator._errors.clear()
+        body = (await http.post("/transcribe/audio", files=form(speech()), data=data)).json()
+        assert (body["cached"], body["translation"]["engine"]) == (False, "fake")
+        body = (await http.post("/transcribe/audio", files=form(speech()), data=data)).json()
+        assert body["cached"]
+
+
+async def test_what_nothing_can_translate_is_an_error(tmp_path: Path) -> None:
+    async with client(tmp_path) as (http, fakes):
+        fakes.translator.fail_next(*[TranslationFailed("down")] * 9)
+        data = {"language": "en", "target": "pt"}
+        answer = await http.post("/transcribe/audio", files=form(speech()), data=data)
+        assert (answer.status_code, answer.json()["code"]) == (503, "translation_failed")
