@@ -102,6 +102,8 @@ class Dispatcher(Generic[J, R]):
         self._closed = False
         self._started = False
         self._idle = len(backends)
+        self._unhurried = 0
+        """Workers that run something else than finals."""
         self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
@@ -214,12 +216,14 @@ class Dispatcher(Generic[J, R]):
 
     def _work(self, backend: Backend[J, R]) -> None:
         while tickets := self._next_batch():
+            unhurried = tickets[0].job.priority is not Priority.FINAL
             began = self._clock()
             results = self._run(backend, [ticket.job for ticket in tickets])
             with self._changed:
                 now = self._clock()
                 self._note_work(tickets, began, now)
                 self._idle += 1
+                self._unhurried -= unhurried
                 delivery = []
                 for ticket, result in zip(tickets, results, strict=True):
                     self._queue.done(ticket, now)
@@ -239,9 +243,12 @@ class Dispatcher(Generic[J, R]):
                 self._drop_overtaken(now)
                 # Idle replicas share what waits rather than watch one of them do it all.
                 fair = math.ceil(len(self._queue) / self._idle)
-                tickets = self._queue.take(now, min(self.max_batch, max(1, fair)))
+                tickets = self._queue.take(
+                    now, min(self.max_batch, max(1, fair)), urgent_only=self._reserved
+                )
                 if tickets:
                     self._idle -= 1
+                    self._unhurried += tickets[0].job.priority is not Priority.FINAL
                     self._batches += 1
                     self._rows += len(tickets)
                     for ticket in tickets:
@@ -253,6 +260,13 @@ class Dispatcher(Generic[J, R]):
                     return tickets
                 self._changed.wait()
         return []
+
+    @property
+    def _reserved(self) -> bool:
+        """Whether the workers that are left are kept for finals: one of several always is, so that
+        a final never waits for all of them to end what can't be interrupted.
+        """
+        return len(self._threads) > 1 and self._unhurried >= len(self._threads) - 1
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]

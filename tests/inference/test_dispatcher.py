@@ -125,6 +125,22 @@ async def test_idle_replicas_share_the_work(make: Make) -> None:
     assert await asyncio.gather(*tasks) == ["A", "B"]
 
 
+async def test_one_of_several_workers_is_kept_for_finals(make: Make) -> None:
+    backends = Shouter(gated=True), Shouter(gated=True)
+    dispatcher = make(*backends, max_batch=1)
+    dispatcher.start()
+    partials = await submitted(
+        dispatcher, *(Job(f"p{n}", session=f"p{n}", priority=Priority.PARTIAL) for n in range(3))
+    )
+    finals = await submitted(dispatcher, Job("f"))
+    for backend in backends:
+        await entered(backend)  # the final does not wait for the partial, nor with it
+    assert sorted(backend.batches[0][0] for backend in backends) == ["f", "p0"]
+    for backend in backends:
+        backend.gate.set()
+    assert await asyncio.gather(*finals, *partials) == ["F", "P0", "P1", "P2"]
+
+
 async def test_one_bad_row_fails_alone(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     backend = Shouter()
     dispatcher = make(backend)
