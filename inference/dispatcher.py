@@ -31,7 +31,8 @@ R_co = TypeVar("R_co", covariant=True)
 _REMEMBERED_WAITS = 512
 _OVERTAKEN = "A newer request took its place."
 _STRAIN_WINDOW = 15.0
-"""Seconds over which the load is measured: a few utterances of every speaker."""
+"""Seconds over which the load is measured: a few utterances of every speaker. Where there was no
+final for so long, nobody speaks."""
 _RECENT = 2.0
 """Seconds over which waits are averaged."""
 
@@ -74,7 +75,9 @@ class Dispatcher(Generic[J, R]):
 
     ``failure`` makes the error of a job whose backend raised something else than a
     ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
-    worker begins, and how many seconds it has waited for one.
+    worker begins, and how many seconds it has waited for one. ``reserve`` keeps one of several
+    workers for finals while there are any: for backends whose jobs take long and can't be
+    interrupted.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Dispatcher(Generic[J, R]):
         failure: Callable[[str], SurtitleError],
         clock: Callable[[], float] = time.monotonic,
         started: Callable[[J, float], None] = lambda _job, _waited: None,
+        reserve: bool = False,
     ) -> None:
         if not backends or max_batch < 1:
             raise ValueError("a dispatcher needs a backend and batches of at least one")
@@ -97,6 +101,7 @@ class Dispatcher(Generic[J, R]):
         self._failure = failure
         self._clock = clock
         self._started_job = started
+        self._reserve = reserve and len(backends) > 1
         self._changed = threading.Condition()
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
         self._closed = False
@@ -106,6 +111,7 @@ class Dispatcher(Generic[J, R]):
         """Workers that run something else than finals."""
         self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
+        self._last_final = -math.inf
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
         """When the last finals began to run, and how long they had waited."""
         self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
@@ -244,7 +250,7 @@ class Dispatcher(Generic[J, R]):
                 # Idle replicas share what waits rather than watch one of them do it all.
                 fair = math.ceil(len(self._queue) / self._idle)
                 tickets = self._queue.take(
-                    now, min(self.max_batch, max(1, fair)), urgent_only=self._reserved
+                    now, min(self.max_batch, max(1, fair)), urgent_only=self._kept(now)
                 )
                 if tickets:
                     self._idle -= 1
@@ -256,17 +262,19 @@ class Dispatcher(Generic[J, R]):
                         self._waits.append(waited)
                         if ticket.job.priority is Priority.FINAL:
                             self._urgent.append((now, waited))
+                            self._last_final = now
                         self._started_job(ticket.job, waited)
                     return tickets
                 self._changed.wait()
         return []
 
-    @property
-    def _reserved(self) -> bool:
-        """Whether the workers that are left are kept for finals: one of several always is, so that
-        a final never waits for all of them to end what can't be interrupted.
+    def _kept(self, now: float) -> bool:
+        """Whether the last free worker is kept for finals, so that the next one need not wait for
+        all workers to end what they have begun.
         """
-        return len(self._threads) > 1 and self._unhurried >= len(self._threads) - 1
+        if not self._reserve or self._unhurried < len(self._threads) - 1:
+            return False
+        return now - self._last_final < _STRAIN_WINDOW
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]

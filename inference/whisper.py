@@ -102,6 +102,7 @@ class WhisperRecognizer:
             max_batch=max_batch or 1,
             failure=RecognitionFailed,
             started=_note_wait,
+            reserve=True,
         )
 
     @classmethod
