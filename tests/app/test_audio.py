@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from inference.fakes import FakeRecognizer, Tones, silence
+from streaming.errors import TranslationFailed
 from streaming.types import Audio, Priority
 from tests.app.support import Fakes, admin, client, running, wav
 
