@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final
@@ -26,6 +27,8 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 _UNTRACED: Final = ("/health", "/metrics", "/demo")
 """Asked for all the time, and of no interest."""
 _SERVER_ERROR: Final = 500
+_PATIENCE_SECONDS: Final = 2.0
+"""How long the end of the server waits for the last spans to be taken."""
 _INSTRUMENTATION: Final = "surtitle"
 
 _parents: Final = TraceContextTextMapPropagator()
@@ -59,14 +62,23 @@ class Tracing:
         from opentelemetry.sdk.trace import TracerProvider as SdkProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        ours = {SERVICE_VERSION: version("surtitle"), SERVICE_NAME: "surtitle"}
-        # The environment goes first: it says what this one of several servers is called.
-        resource = Resource(ours).merge(Resource.create())
-        if resource.attributes.get(SERVICE_NAME) == "unknown_service":
+        resource = Resource.create({SERVICE_VERSION: version("surtitle")})
+        # Where the environment gives no name, the SDK makes one up.
+        if str(resource.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
             resource = resource.merge(Resource({SERVICE_NAME: "surtitle"}))
-        provider = SdkProvider(resource=resource)
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        return cls(provider, provider.shutdown)
+        provider, exporter = SdkProvider(resource=resource), OTLPSpanExporter()
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+
+        def shutdown() -> None:
+            # A collector that is away would be tried again and again.
+            patience = threading.Timer(_PATIENCE_SECONDS, exporter.shutdown)
+            patience.start()
+            try:
+                provider.shutdown()
+            finally:
+                patience.cancel()
+
+        return cls(provider, shutdown)
 
     async def close(self) -> None:
         """Send what is left."""
@@ -113,7 +125,12 @@ class Traced:
         websocket = scope["type"] == ScopeType.WEBSOCKET
         method = "GET" if websocket else str(scope.get("method", "GET"))
         with tracer.start_as_current_span(
-            method, context=_parents.extract(_trace_headers(scope)), kind=SpanKind.SERVER
+            method,
+            context=_parents.extract(_trace_headers(scope)),
+            kind=SpanKind.SERVER,
+            # Messages of exceptions may quote what was sent. The log has them, masked.
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
             handshake = tracer.start_span("handshake") if websocket else trace.INVALID_SPAN
             context = span.get_span_context()
@@ -136,11 +153,12 @@ def _describe(span: trace.Span, scope: Scope, method: str, status: int) -> None:
     span.set_attributes(
         {
             "http.request.method": method,
-            "http.route": route,
             "http.response.status_code": status,
             "surtitle.request_id": request_id(scope),
         }
     )
+    if route:
+        span.set_attribute("http.route", route)
     if code := refusal_code(scope):
         span.set_attribute("error.type", code)
     if status >= _SERVER_ERROR:
