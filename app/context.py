@@ -18,6 +18,7 @@ log = structlog.get_logger("surtitle.access")
 
 _KEY: Final = "surtitle.request_id"
 _CODE: Final = "surtitle.problem"
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ACCEPTABLE: Final = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
@@ -51,6 +52,12 @@ def request_id(scope: Scope) -> str:
     """The id that the client gave or that was made for it."""
     state: dict[str, Any] = scope.get("state") or {}
     return str(state.get(_KEY, ""))
+
+
+def method_of(scope: Scope) -> str:
+    """The HTTP method: that of a WebSocket's handshake is GET. ``other`` for what nobody knows."""
+    method = str(scope.get("method", "GET"))
+    return method if method in _METHODS else "other"
 
 
 def note_refusal(scope: Scope, code: str) -> None:

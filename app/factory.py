@@ -22,7 +22,7 @@ from app.controllers import admin, audio, credentials, keys, schema, system, tex
 from app.hangup import HangUp
 from app.observability.collector import ServicesCollector
 from app.observability.controller import metrics
-from app.observability.tracing import Traced, Tracing
+from app.observability.tracing import Traced, Tracing, describe
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
@@ -120,13 +120,14 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
     context = RequestContext(
         HandshakeDenial(app.asgi_handler, refuse),
         hsts_seconds=settings.hsts_seconds,
-        observe=partial(_count, app.state),
+        observe=partial(_observe, app.state),
     )
     app.asgi_handler = HangUp(Traced(context, partial(_tracing, app.state)))
     return app
 
 
-def _count(state: State, scope: Scope, status: int, seconds: float) -> None:
+def _observe(state: State, scope: Scope, status: int, seconds: float) -> None:
+    describe(scope, status)
     services: Services | None = state.get("services")
     if services is not None:
         services.metrics.note_request(scope, status, seconds)

@@ -12,7 +12,7 @@ from litestar.enums import ScopeType
 from litestar.types import Scope
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, ProcessCollector
 
-from app.context import refusal_code, route_of
+from app.context import method_of, refusal_code, route_of
 from app.observability.engines import (
     ObservedRecognizer,
     ObservedTranslator,
@@ -37,7 +37,6 @@ _FELT: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0
 _WORK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0)
 _QUICK: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _ROWS: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FRAMES_PER_SECOND: Final = 100
 FAULTS: Final = tuple(
     error.code for error in (RecognitionFailed, TranslationFailed, ModelUnavailable, SurtitleError)
@@ -171,10 +170,8 @@ class Metrics:
             if not accepted:
                 self.errors.labels("handshake", code or str(status)).inc()
             return
-        method = scope.get("method", "GET")
         route = route_of(scope) or UNMATCHED
-        known = method if method in _METHODS else "other"
-        self.requests.labels(known, route, str(status)).inc()
+        self.requests.labels(method_of(scope), route, str(status)).inc()
         self.request_seconds.labels(route).observe(seconds)
         if code:
             self.errors.labels("http", code).inc()

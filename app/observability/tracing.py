@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from litestar.enums import ScopeType
@@ -21,7 +21,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app.context import refusal_code, request_id, route_of
+from app.context import method_of, refusal_code, request_id, route_of
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _UNTRACED: Final = ("/health", "/metrics", "/demo")
@@ -109,23 +109,9 @@ class Traced:
             await self._app(scope, receive, send)
             return
         tracer = tracing.tracer
-        status = 0
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            kind: str = message["type"]
-            if kind in ("http.response.start", "websocket.http.response.start"):
-                start: Any = message
-                status = start["status"]
-            await send(message)
-            if kind == "websocket.accept":
-                status = 101
-                handshake.end()
-
         websocket = scope["type"] == ScopeType.WEBSOCKET
-        method = "GET" if websocket else str(scope.get("method", "GET"))
         with tracer.start_as_current_span(
-            method,
+            method_of(scope),
             context=_parents.extract(_trace_headers(scope)),
             kind=SpanKind.SERVER,
             # Messages of exceptions may quote what was sent. The log has them, masked.
@@ -133,6 +119,12 @@ class Traced:
             set_status_on_exception=False,
         ) as span:
             handshake = tracer.start_span("handshake") if websocket else trace.INVALID_SPAN
+
+            async def watched(message: Message) -> None:
+                await send(message)
+                if message["type"] == "websocket.accept":
+                    handshake.end()
+
             context = span.get_span_context()
             with structlog.contextvars.bound_contextvars(
                 trace_id=trace.format_trace_id(context.trace_id),
@@ -141,15 +133,16 @@ class Traced:
                 try:
                     await self._app(scope, receive, watched)
                 finally:
-                    handshake.end()
-                    _describe(span, scope, method, status)
+                    if handshake.is_recording():  # it was refused
+                        handshake.end()
 
 
-def _describe(span: trace.Span, scope: Scope, method: str, status: int) -> None:
+def describe(scope: Scope, status: int) -> None:
+    """Say on the span at hand what came of its request or connection, which has ended."""
+    span = trace.get_current_span()
     if not span.is_recording():
         return
-    route = route_of(scope)
-    span.update_name(f"{method} {route}" if route else method)
+    method, route = method_of(scope), route_of(scope)
     span.set_attributes(
         {
             "http.request.method": method,
@@ -158,6 +151,7 @@ def _describe(span: trace.Span, scope: Scope, method: str, status: int) -> None:
         }
     )
     if route:
+        span.update_name(f"{method} {route}")
         span.set_attribute("http.route", route)
     if code := refusal_code(scope):
         span.set_attribute("error.type", code)

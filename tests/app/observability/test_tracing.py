@@ -161,6 +161,7 @@ async def test_the_log_names_the_trace(tmp_path: Path, capsys: pytest.CaptureFix
         if line["event"] in ("session started", "session ended", "websocket")
     }
     assert len(about) == 3
+    assert {line["level"] for line in lines} == {"info"}
     for line in about.values():
         assert line["trace_id"] == TRACE
         assert line["request_id"] == "asked-by-me"
