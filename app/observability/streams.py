@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from app.observability.metrics import Metrics
 from streaming.types import SAMPLE_RATE, WINDOW
@@ -27,6 +27,8 @@ from streaming.wire import (
     WarningEvent,
 )
 
+K = TypeVar("K", int, float)
+
 _REMEMBERED: Final = 4096
 """Arrivals, one for each window at most: two minutes of audio, more than an utterance can wait."""
 _LOOK_BACK: Final = 2.0
@@ -35,7 +37,7 @@ _HICCUP: Final = 0.5
 """Speech is live when the seconds before its end took at least this part of them to come in, less
 a hiccup of the network."""
 _AWAITED: Final = 64
-"""Finals whose translations are waited for."""
+"""Utterances whose texts are waited for, and finals whose translations are."""
 
 
 class Arrivals:
@@ -108,11 +110,11 @@ class StreamObservation:
         self._clock = clock
         self._arrivals = Arrivals()
         self._samples = heard
-        self._onset: float | None = None
-        """Where the newest utterance began, unless it goes on with one that was cut."""
-        self._ended: tuple[float, float] | None = None
-        """Where the last one ended, and when that was sure."""
-        self._shown = 0
+        self._begun: dict[float, float] = {}
+        """Where utterances began that do not go on with one that was cut, and when they did."""
+        self._ended: dict[float, float] = {}
+        """Where utterances ended, and when that was sure."""
+        self._shown = -1
         """The newest segment of which anything was sent."""
         self._finals: dict[int, float] = {}
         """When the last finals were sent."""
@@ -144,9 +146,9 @@ class StreamObservation:
                 if final is not None:
                     metrics.translation_lag.observe(max(0.0, now - final))
             case SpeechStartedEvent(at=at):
-                self._onset = at
+                _remember(self._begun, at, now)
             case SpeechEndedEvent(at=at):
-                self._ended = (at, now)
+                _remember(self._ended, at, now)
             case WarningEvent(code=code):
                 metrics.warnings.labels(code).inc()
             case ErrorEvent(code=code):
@@ -173,17 +175,16 @@ class StreamObservation:
             return
         self._shown = segment
         came = self._arrivals.when(start)
-        if start == self._onset and came is not None and self._arrivals.live(start):
+        known = self._begun.pop(start, None) is not None
+        if known and came is not None and self._arrivals.live(start):
             self._metrics.first_text.observe(now - came)
 
     def _finish(self, final: FinalEvent, now: float) -> None:
-        self._finals[final.segment] = now
-        if len(self._finals) > _AWAITED:
-            del self._finals[min(self._finals)]
+        _remember(self._finals, final.segment, now)
         began, ended = self._arrivals.when(final.start), self._arrivals.when(final.end)
         if began is None or ended is None:
             return
-        sure = self._ended[1] if self._ended is not None and self._ended[0] == final.end else None
+        sure = self._ended.pop(final.end, None)
         if sure is not None and self._arrivals.live(final.end):
             self._metrics.endpoint_wait.observe(max(0.0, sure - ended))
             self._metrics.final_lag.observe(now - ended)
@@ -191,6 +192,13 @@ class StreamObservation:
             self._told(
                 UtteranceTimes(segment=final.segment, began=began, ended=ended, sure=sure, sent=now)
             )
+
+
+def _remember(moments: dict[K, float], key: K, now: float) -> None:
+    """Note a moment, and forget the oldest of too many."""
+    moments[key] = now
+    if len(moments) > _AWAITED:
+        del moments[next(iter(moments))]
 
 
 def _kind(event: Event) -> str:

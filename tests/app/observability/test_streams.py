@@ -83,13 +83,13 @@ class Stream:
         return parse(generate_latest(self.metrics.registry).decode())
 
 
-def final(start: float, end: float, segment: int = 1) -> FinalEvent:
+def final(start: float, end: float, segment: int = 0) -> FinalEvent:
     return FinalEvent(
         segment=segment, start=start, end=end, language="en", text="x", confidence=1.0
     )
 
 
-def partial(start: float, segment: int = 1) -> PartialEvent:
+def partial(start: float, segment: int = 0) -> PartialEvent:
     return PartialEvent(
         segment=segment, start=start, end=start + 1, language="en", stable="", unstable="x"
     )
@@ -105,7 +105,7 @@ def utter(stream: Stream, pace: float = 1.0) -> None:
     stream.speak(1.5, pace)
     stream.send(SpeechEndedEvent(at=4.0))
     stream.send(final(2.0, 4.0), after=0.2)
-    stream.send(TranslationEvent(segment=1, target="pt", text="x", final=True), after=0.3)
+    stream.send(TranslationEvent(segment=0, target="pt", text="x", final=True), after=0.3)
 
 
 def test_an_utterance_is_timed_from_its_sound_to_its_text() -> None:
@@ -127,15 +127,30 @@ def test_an_utterance_is_timed_from_its_sound_to_its_text() -> None:
     assert seen.value("surtitle_audio_seconds_total", source="stream") == pytest.approx(4.5)
     assert seen.value("surtitle_stream_received_bytes_total") == 45 * 3200
     (times,) = stream.told
-    assert times.segment == 1
+    assert times.segment == 0
     assert times.sent - times.ended == pytest.approx(0.7, abs=0.11)
     assert times.sure is not None
+
+
+def test_the_next_may_begin_before_anything_of_one_was_shown() -> None:
+    stream = Stream()
+    stream.speak(4)
+    stream.send(SpeechStartedEvent(at=2.0))
+    stream.send(SpeechEndedEvent(at=3.0))
+    stream.send(SpeechStartedEvent(at=3.9))
+    stream.send(final(2.0, 3.0))
+    stream.speak(1)
+    stream.send(SpeechEndedEvent(at=4.5))
+    stream.send(final(3.9, 4.5, segment=1))
+    seen = stream.seen()
+    for name in ("first_text", "endpoint_wait", "final_lag"):
+        assert seen.value(f"surtitle_{name}_seconds_count") == 2, name
 
 
 def test_a_file_sent_faster_than_speech_is_not_timed() -> None:
     stream = Stream()
     stream.speak(10, pace=0.05)
-    for segment, at in ((1, 3.0), (2, 6.0)):
+    for segment, at in ((0, 3.0), (1, 6.0)):
         stream.send(SpeechStartedEvent(at=at))
         stream.send(SpeechEndedEvent(at=at + 2), after=1)
         stream.send(final(at, at + 2, segment), after=1)
@@ -151,7 +166,7 @@ def test_where_an_utterance_is_cut_nobody_waited_for_its_end() -> None:
     stream.send(SpeechStartedEvent(at=0.5))
     stream.send(partial(0.5))
     stream.send(final(0.5, 14.0))
-    stream.send(partial(14.1, segment=2))
+    stream.send(partial(14.1, segment=1))
     seen = stream.seen()
     assert seen.value("surtitle_final_lag_seconds_count") == 0
     assert seen.value("surtitle_first_text_seconds_count") == 1
@@ -190,7 +205,7 @@ def test_how_a_stream_ended(closed: tuple[int, str] | None, outcome: str) -> Non
 
 def test_a_long_stream_forgets_what_nobody_waits_for() -> None:
     stream = Stream()
-    for segment in range(1, 500):
+    for segment in range(500):
         stream.speak(0.5)
-        stream.send(final(segment / 2 - 0.5, segment / 2, segment))
+        stream.send(final(segment / 2, segment / 2 + 0.5, segment))
     assert len(stream.observation._finals) <= 64
