@@ -106,6 +106,7 @@ class Services:
     def __post_init__(self) -> None:
         self.recognizer = self.metrics.observed_recognizer(self.recognizer)
         self.translator = self.metrics.observed_translator(self.translator)
+        self.lag.observe = self.metrics.loop_delay.observe
         if self.state.redis is not None:
             self.state.redis.observe = self.metrics.redis.observe
         self.keyring = self.state.keyring

@@ -16,7 +16,6 @@ from app.services import Services
 
 _MIB: Final = 1024 * 1024
 _PERCENT: Final = 100
-_QUANTILES: Final = (0.5, 0.99, 1.0)
 _BREAKER_STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
 Samples = Mapping[tuple[str, ...], float] | float
@@ -135,12 +134,6 @@ class ServicesCollector(Collector):
 
     def _machine(self) -> Iterator[Metric]:
         services, machine = self._services, self._services.machine.latest
-        yield _gauge(
-            "event_loop_delay_seconds",
-            "By how much tasks woke late in the last half a minute.",
-            {(f"{q:g}",): services.lag.quantile(q) for q in _QUANTILES},
-            "quantile",
-        )
         yield _gauge("cpu_used_ratio", "Use of all processors.", machine.cpu_percent / _PERCENT)
         yield _gauge("memory_used_ratio", "Memory in use.", machine.memory_used_percent / _PERCENT)
         yield _gauge(

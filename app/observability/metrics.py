@@ -132,6 +132,9 @@ class Metrics:
         self.model_errors = self._counter(
             "model_errors", "Questions that models did not answer.", "model", "code"
         )
+        self.loop_delay = self._histogram(
+            "event_loop_delay_seconds", "By how much tasks wake later than they asked for.", _QUICK
+        )
         self.redis = self._histogram(
             "redis_command_seconds", "Redis asked → answered, or given up.", _QUICK
         )
