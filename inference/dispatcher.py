@@ -31,8 +31,7 @@ R_co = TypeVar("R_co", covariant=True)
 _REMEMBERED_WAITS = 512
 _OVERTAKEN = "A newer request took its place."
 _STRAIN_WINDOW = 15.0
-"""Seconds over which the load is measured: a few utterances of every speaker. Where there was no
-final for so long, nobody speaks."""
+"""Seconds over which the load is measured: a few utterances of every speaker."""
 _RECENT = 2.0
 """Seconds over which waits are averaged."""
 
@@ -75,9 +74,8 @@ class Dispatcher(Generic[J, R]):
 
     ``failure`` makes the error of a job whose backend raised something else than a
     ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
-    worker begins, and how many seconds it has waited for one. ``reserve`` keeps one of several
-    workers for finals while there are any: for backends whose jobs take long and can't be
-    interrupted.
+    worker begins, and how many seconds it has waited for one. ``reserve`` is the strain from which
+    one of several workers is kept for finals: for backends whose jobs take long.
     """
 
     def __init__(
@@ -90,7 +88,7 @@ class Dispatcher(Generic[J, R]):
         failure: Callable[[str], SurtitleError],
         clock: Callable[[], float] = time.monotonic,
         started: Callable[[J, float], None] = lambda _job, _waited: None,
-        reserve: bool = False,
+        reserve: float = math.inf,
     ) -> None:
         if not backends or max_batch < 1:
             raise ValueError("a dispatcher needs a backend and batches of at least one")
@@ -101,7 +99,7 @@ class Dispatcher(Generic[J, R]):
         self._failure = failure
         self._clock = clock
         self._started_job = started
-        self._reserve = reserve and len(backends) > 1
+        self._reserve = reserve if len(backends) > 1 else math.inf
         self._changed = threading.Condition()
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
         self._closed = False
@@ -111,7 +109,6 @@ class Dispatcher(Generic[J, R]):
         """Workers that run something else than finals."""
         self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
-        self._last_final = -math.inf
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
         """When the last finals began to run, and how long they had waited."""
         self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
@@ -183,16 +180,14 @@ class Dispatcher(Generic[J, R]):
         with self._changed:
             now = self._clock()
             _forget(self._urgent, now - _RECENT)
-            _forget(self._work_done, now - _STRAIN_WINDOW)
+            strain = self._strain(now)
             waits = [wait for _, wait in self._urgent]
-            busy = sum(seconds for _, (seconds, _) in self._work_done)
             speakers = {name for _, (_, names) in self._work_done for name in names}
-        workers = len(self._threads)
         return Pressure(
-            strain=min(1.0, busy / (_STRAIN_WINDOW * workers)),
+            strain=strain,
             wait=sum(waits) / len(waits) if waits else 0.0,
             speakers=len(speakers),
-            workers=workers,
+            workers=len(self._threads),
         )
 
     def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
@@ -262,19 +257,25 @@ class Dispatcher(Generic[J, R]):
                         self._waits.append(waited)
                         if ticket.job.priority is Priority.FINAL:
                             self._urgent.append((now, waited))
-                            self._last_final = now
                         self._started_job(ticket.job, waited)
                     return tickets
                 self._changed.wait()
         return []
 
     def _kept(self, now: float) -> bool:
-        """Whether the last free worker is kept for finals, so that the next one need not wait for
-        all workers to end what they have begun.
+        """Whether the last free worker is kept for finals.
+
+        What has begun can't be interrupted: a final that finds every worker in the middle of a
+        partial waits for the first to end it. With few finals that is rare, and a loss to partials.
         """
-        if not self._reserve or self._unhurried < len(self._threads) - 1:
+        if self._unhurried < len(self._threads) - 1:
             return False
-        return now - self._last_final < _STRAIN_WINDOW
+        return self._strain(now) >= self._reserve
+
+    def _strain(self, now: float) -> float:
+        _forget(self._work_done, now - _STRAIN_WINDOW)
+        busy = sum(seconds for _, (seconds, _) in self._work_done)
+        return min(1.0, busy / (_STRAIN_WINDOW * len(self._threads)))
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ async def make() -> AsyncIterator[Make]:
     made: list[tuple[Dispatcher[Job, str], Sequence[Shouter]]] = []
 
     def build(
-        *backends: Shouter, max_batch: int = 4, capacity: int = 64, reserve: bool = False
+        *backends: Shouter, max_batch: int = 4, capacity: int = 64, reserve: float = math.inf
     ) -> Dispatcher[Job, str]:
         dispatcher: Dispatcher[Job, str] = Dispatcher(
             name="shouter",
@@ -135,7 +136,7 @@ def partials(count: int) -> list[Job]:
 
 async def test_one_of_several_workers_is_kept_for_finals(make: Make) -> None:
     backends = Shouter(gated=True), Shouter(gated=True)
-    dispatcher = make(*backends, max_batch=1, reserve=True)
+    dispatcher = make(*backends, max_batch=1, reserve=0.0)
     first = await submitted(dispatcher, Job("f0"), *partials(3))
     dispatcher.start()
     for backend in backends:
@@ -152,9 +153,9 @@ async def test_one_of_several_workers_is_kept_for_finals(make: Make) -> None:
     assert await asyncio.gather(*first) == ["F0", "P0", "P1", "P2"]
 
 
-async def test_no_worker_is_kept_where_nobody_speaks(make: Make) -> None:
+async def test_no_worker_is_kept_for_finals_that_are_few(make: Make) -> None:
     backends = Shouter(gated=True), Shouter(gated=True)
-    dispatcher = make(*backends, max_batch=1, reserve=True)
+    dispatcher = make(*backends, max_batch=1, reserve=0.5)
     dispatcher.start()
     tasks = await submitted(dispatcher, *partials(2))
     for backend in backends:
