@@ -19,8 +19,10 @@ import structlog
 
 from app.singleflight import SingleFlight
 from guards.errors import StoreUnavailable
+from inference import memory
 
 log = structlog.get_logger(__name__)
+
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -168,6 +170,11 @@ class ResultCache(Generic[V]):
             shared=self._shared is not None,
             shared_failures=self._failures,
         )
+
+    @property
+    def totals(self) -> memory.CacheStats:
+        """The statistics that all caches have."""
+        return memory.CacheStats(self._hits, self._misses, len(self._memory))
 
     def peek(self, key: Key) -> V | None:
         """What memory holds; without waiting."""

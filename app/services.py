@@ -21,6 +21,8 @@ from app.health import MachineSampler
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
 from app.looplag import LoopLag
+from app.observability.metrics import Metrics
+from app.observability.tracing import Tracing
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
@@ -39,6 +41,7 @@ from guards.tickets import Tickets
 from guards.tiers import Tiers, TiersError
 from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
+from inference.memory import CacheStats
 from streaming.ports import (
     ContainerDecoder,
     LanguageCatalogue,
@@ -79,6 +82,10 @@ class Services:
     forget: Callable[[], None] = lambda: None
     """Empties what the models themselves remember."""
     breakers: Breakers = field(default_factory=Breakers)
+    model_caches: Callable[[], Mapping[str, CacheStats]] = dict
+    """What the models remember, by what it is."""
+    metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = field(default_factory=Tracing)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     ready: bool = False
     draining: bool = False
@@ -100,6 +107,11 @@ class Services:
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.recognizer = self.metrics.observed_recognizer(self.recognizer)
+        self.translator = self.metrics.observed_translator(self.translator)
+        self.lag.observe = self.metrics.loop_delay.observe
+        if self.state.redis is not None:
+            self.state.redis.observe = self.metrics.redis.observe
         self.keyring = self.state.keyring
         self.audit = self.state.audit
         self.tickets = self.state.tickets
@@ -127,6 +139,18 @@ class Services:
         self.machine = MachineSampler(self.settings.data_dir)
         self.transcripts = transcripts(self.settings, self.state.redis)
         self.translations = translations(self.settings, self.state.redis)
+
+    def caches(self) -> Mapping[str, CacheStats]:
+        """The statistics of all caches, by what is in them."""
+        return {
+            "transcripts": self.transcripts.totals,
+            "translations": self.translations.totals,
+            **self.model_caches(),
+        }
+
+    def breaker_states(self) -> Mapping[str, str]:
+        """``closed``, ``half_open`` or ``open``, by the name of what the breaker guards."""
+        return {status.name: status.state.value for status in self.breakers.states}
 
     def start(self) -> None:
         """Begin what runs beside the requests. Needs a running loop."""
@@ -216,7 +240,8 @@ async def build_services(
     except BaseException:
         await stack.aclose()
         raise
-    return Services(
+    tracing = Tracing.from_environment()
+    services = Services(
         settings=settings,
         recognizer=models.recognizer,
         detector=models.detector,
@@ -232,9 +257,13 @@ async def build_services(
         speech_version=models.speech_version,
         forget=models.translator.forget,
         breakers=breakers,
-        closers=[stack.aclose, *closers, models.close],
+        model_caches=models.caches,
+        tracing=tracing,
+        closers=[stack.aclose, tracing.close, *closers, models.close],
         ready=True,
     )
+    models.observe(services.metrics.note_batch)
+    return services
 
 
 def load_tiers(settings: Settings) -> Tiers:

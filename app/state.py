@@ -46,6 +46,7 @@ class State:
     windows: Windows
     leases: Leases
     redis: RedisHome | None = None
+    """Where it is shared."""
 
 
 @asynccontextmanager

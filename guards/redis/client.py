@@ -49,13 +49,15 @@ class RedisHome:
     ) -> None:
         self.prefix = prefix
         self.breaker = breaker or CircuitBreaker("redis", POLICY, clock=time.monotonic)
-        self.observe: Callable[[float], None] | None = None
-        """Is told how many seconds each answer took."""
         # The three kinds of client have the same commands and no common type.
         self._clients = _connect(address)
         self.client = self._clients[0]
         self.time: Callable[[], float] | None = None
         """What takes the place of Redis's own clock in tests; seconds."""
+        self.outages = 0
+        """How often it ceased to answer."""
+        self.observe: Callable[[float], None] = lambda _seconds: None
+        """Is told how long each command took."""
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._probe: asyncio.Task[None] | None = None
 
@@ -86,18 +88,18 @@ class RedisHome:
         async with self._slots:
             if self.away:
                 raise _unavailable()
-            began = time.perf_counter()
+            began = time.monotonic()
             try:
                 with self.breaker.attempt(failures=_FAILURES):
-                    answer = await command()
+                    return await command()
             except _FAILURES as error:
                 if not self.breaker.available and (self._probe is None or self._probe.done()):
+                    self.outages += 1
                     log.warning("redis does not answer", error=type(error).__name__)
                     self._probe = asyncio.create_task(self._until_back(), name="probe redis")
                 raise _unavailable() from error
-            if self.observe is not None:
-                self.observe(time.perf_counter() - began)
-            return answer
+            finally:
+                self.observe(time.monotonic() - began)
 
     async def _until_back(self) -> None:
         while self.away:

@@ -29,6 +29,8 @@ async def nowhere() -> AsyncIterator[RedisHome]:
 
 async def test_who_is_not_there_is_not_asked_again(nowhere: RedisHome) -> None:
     asked = 0
+    took: list[float] = []
+    nowhere.observe = took.append
 
     async def ask() -> None:
         nonlocal asked
@@ -42,6 +44,7 @@ async def test_who_is_not_there_is_not_asked_again(nowhere: RedisHome) -> None:
         assert caught.value.retry_after == 1.0
         assert nowhere.away
     assert asked == 1
+    assert (len(took), nowhere.outages) == (1, 1)
 
 
 async def test_a_breaker_of_ones_own_decides_when_it_is_away() -> None:
@@ -69,7 +72,7 @@ async def test_an_error_of_the_callers_is_no_outage(nowhere: RedisHome) -> None:
     assert not nowhere.away
 
 
-async def test_answers_are_timed_and_failures_are_not(nowhere: RedisHome) -> None:
+async def test_calls_are_timed_and_refusals_are_not(nowhere: RedisHome) -> None:
     seconds: list[float] = []
     nowhere.observe = seconds.append
 
@@ -77,10 +80,11 @@ async def test_answers_are_timed_and_failures_are_not(nowhere: RedisHome) -> Non
         return "here"
 
     assert await nowhere.run(answer) == "here"
-    with pytest.raises(StoreUnavailable):
-        await nowhere.ping()
-    assert len(seconds) == 1
-    assert seconds[0] >= 0
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await nowhere.ping()
+    assert len(seconds) == 2
+    assert min(seconds) >= 0
 
 
 async def test_every_adapter_says_that_it_is_away(nowhere: RedisHome) -> None:

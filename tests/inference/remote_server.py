@@ -6,6 +6,7 @@ Its translations are those of a ``Translator`` of ours.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -79,6 +80,8 @@ class Service:
             pass
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _answer(
         self, writer: asyncio.StreamWriter, path: str, headers: dict[str, str], body: bytes
