@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from inference.dispatcher import deliver
+from inference.delivery import deliver
 from streaming.errors import ModelUnavailable, SurtitleError
 from streaming.ports import VoiceStream
 from streaming.types import SAMPLE_RATE, WINDOW, Probabilities, Windows
