@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Sentence(NamedTuple):
@@ -72,4 +72,13 @@ class TextEngine(Protocol):
 
     def close(self) -> None:
         """Free the models once no call runs. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Recoverable(Protocol):
+    """An engine that can go on although one of its calls never comes back."""
+
+    def recover(self) -> None:
+        """Make room for other calls beside the one that hangs: blocking."""
         ...

@@ -90,10 +90,20 @@ class Rows(Generic[J, R]):
         results = self._attempt(jobs)
         if isinstance(results, Exception) and out_of_memory(results):
             results.with_traceback(None)
-            if isinstance(self.backend, Reloadable) and self.backend.reload():
+            if self._reload():
                 self.reloaded()
                 return self._attempt(jobs)
         return results
+
+    def _reload(self) -> bool:
+        if not isinstance(self.backend, Reloadable):
+            return False
+        self.calls()
+        try:
+            return self.backend.reload()
+        except Exception:
+            logger.exception("%s could not be loaded anew", self.name)
+            return False
 
     def _failed(self, error: Exception) -> SurtitleError:
         if isinstance(error, SurtitleError):

@@ -14,9 +14,11 @@ from typing import Final
 
 from inference.batching import BatchQueue
 from inference.dispatcher import Dispatcher, DispatcherStats
-from inference.engine import Sentence, TextEngine
+from inference.engine import Recoverable, Sentence, TextEngine
 from inference.languages import canonical, name_of
+from inference.rows import Backend, Reloadable
 from inference.sentences import split
+from inference.supervision import Fault, Supervision
 from streaming.errors import ModelUnavailable, PairUnsupported, SurtitleError, TranslationFailed
 from streaming.types import Priority, Route, Translation, TranslationJob
 
@@ -115,6 +117,15 @@ class _Backend:
         done = dict(zip(wanted, self._engine.translate(wanted), strict=True))
         return [[done[one] for one in job.sentences] for job in jobs]
 
+    def reload(self) -> bool:
+        return isinstance(self._engine, Reloadable) and self._engine.reload()
+
+    def renewed(self, _old: Backend[_Work, list[str]], fault: Fault) -> _Backend:
+        """The same engine, made fit for use although a call hangs in it."""
+        if fault is Fault.HUNG and isinstance(self._engine, Recoverable):
+            self._engine.recover()
+        return self
+
 
 class TextTranslator:
     """Routes texts to engines; earlier engines are preferred for a pair several do.
@@ -124,7 +135,12 @@ class TextTranslator:
     """
 
     def __init__(
-        self, engines: Sequence[TextEngine], *, capacity: int = 512, remembered: int = 10_000
+        self,
+        engines: Sequence[TextEngine],
+        *,
+        capacity: int = 512,
+        remembered: int = 10_000,
+        supervision: Supervision | None = None,
     ) -> None:
         names = [engine.name for engine in engines]
         if len(set(names)) < len(names):
@@ -150,6 +166,8 @@ class TextTranslator:
                 ),
                 max_batch=engine.max_batch,
                 failure=TranslationFailed,
+                renew=_Backend(engine).renewed,
+                supervision=supervision,
             )
             for engine in engines
         }
@@ -197,6 +215,24 @@ class TextTranslator:
         for number, (engine, start, end) in enumerate(hops):
             text = await self._hop(job, engine, text, (start, end), number)
         return Translation(text, "+".join(engine.name for engine, _, _ in hops))
+
+    async def probe(self, name: str, number: int) -> None:
+        """Have an engine translate a word, whatever is in memory: raises what it raises.
+
+        Probes have numbers of their own.
+        """
+        engine = next(engine for engine in self._engines if engine.name == name)
+        source, target = min(engine.pairs)
+        job = TranslationJob(
+            session="probe",
+            segment=number,
+            revision=0,
+            text="1.",
+            source=source,
+            target=target,
+            priority=Priority.FINAL,
+        )
+        await self._run(job, engine, [Sentence(job.text, source, target)], 0)
 
     def forget(self) -> None:
         """Empty the memory of sentences."""

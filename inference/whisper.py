@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,8 @@ from inference.batching import BatchQueue
 from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
+from inference.rows import Backend
+from inference.supervision import Fault, Supervision
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import (
@@ -85,8 +87,11 @@ class WhisperRecognizer:
         replicas: int,
         max_batch: int | None,
         beam_size: int = BEAM,
+        renew: Callable[[], WhisperEngine] | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         self._engine = engine
+        self._load_another = renew
         self._tokens = tokens
         self._name = name
         self.device = device
@@ -102,6 +107,8 @@ class WhisperRecognizer:
             max_batch=max_batch or 1,
             failure=RecognitionFailed,
             started=_note_wait,
+            renew=self._renew,
+            supervision=supervision,
         )
 
     @classmethod
@@ -116,6 +123,7 @@ class WhisperRecognizer:
         threads: int | None = None,
         beam_size: int = BEAM,
         max_batch: int | None = None,
+        supervision: Supervision | None = None,
     ) -> WhisperRecognizer:
         """Load the model in a directory. Blocking: takes from half a second to a minute.
 
@@ -132,13 +140,17 @@ class WhisperRecognizer:
             device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
         cuda = device == "cuda"
         replicas = replicas or (_GPU_REPLICAS if cuda else physical_cores())
-        model = ctranslate2.models.Whisper(
-            str(path),
-            device=device,
-            compute_type=_compute_type(device, compute_type),
-            inter_threads=replicas,
-            intra_threads=threads or 1,
-        )
+
+        def loaded(workers: int) -> ctranslate2.models.Whisper:
+            return ctranslate2.models.Whisper(
+                str(path),
+                device=device,
+                compute_type=_compute_type(device, compute_type),
+                inter_threads=workers,
+                intra_threads=threads or 1,
+            )
+
+        model = loaded(replicas)
         tokens = WhisperTokens(path, multilingual=model.is_multilingual)
         return cls(
             WhisperEngine(model, tokens),
@@ -149,6 +161,8 @@ class WhisperRecognizer:
             replicas=replicas,
             max_batch=max_batch,
             beam_size=beam_size,
+            renew=lambda: WhisperEngine(loaded(1), tokens),
+            supervision=supervision,
         )
 
     @property
@@ -222,6 +236,18 @@ class WhisperRecognizer:
             words = () if job.words else None
             return Hypothesis("", language, confidence=0.0, no_speech_probability=1.0, words=words)
         return await self._dispatcher.submit(self._row(job))
+
+    def _renew(self, backend: Backend[Row, Hypothesis], fault: Fault) -> Backend[Row, Hypothesis]:
+        """A replica for a worker that takes another's place.
+
+        One that hangs keeps a worker inside the library: what takes its place has weights of its
+        own, and the others stay as they are.
+        """
+        if fault is Fault.HUNG and self._load_another is not None:
+            engine = self._load_another()
+            engine.warm(BUCKETS[0])
+            return engine
+        return backend
 
     def _row(self, job: RecognitionJob) -> Row:
         return Row(

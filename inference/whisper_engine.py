@@ -36,6 +36,7 @@ from inference.decoding import (
     token_cap,
     wider,
 )
+from inference.exclusive import Exclusive
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed, SurtitleError
 from streaming.types import (
@@ -55,6 +56,8 @@ Mel = NDArray[np.float32]
 _MAX_LENGTH: Final = 448
 _TYPICAL_TOKENS: Final = 24
 _SAMPLES: Final = 3  # hypotheses drawn at a fallback temperature
+_RELOAD_SECONDS: Final = 5.0
+"""How long others may take to come to an end before a model is loaded anew."""
 
 
 @dataclass(slots=True, eq=False)
@@ -169,11 +172,32 @@ class WhisperEngine:
 
     def __init__(self, model: ctranslate2.models.Whisper, tokens: WhisperTokens) -> None:
         self._model = model
+        self._use = Exclusive()
         self._tokens = tokens
         self._extract: Callable[..., Mel] = FeatureExtractor(feature_size=model.n_mels)
 
     def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         """Recognise rows of one group, in order."""
+        with self._use.used():
+            if self._model.model_is_loaded:
+                return self._run(rows)
+        if not self.reload():  # there was no memory for it the last time
+            raise RecognitionFailed("The model is being loaded.")
+        return self.run(rows)
+
+    def reload(self) -> bool:
+        """Load the model anew, which frees all memory it has taken. Blocking.
+
+        False when other threads don't come to an end with it.
+        """
+        with self._use.alone(_RELOAD_SECONDS) as alone:
+            if alone:
+                # `encode` would not notice that the model is away: nobody may be in it.
+                self._model.unload_model()
+                self._model.load_model()
+            return alone
+
+    def _run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         began = time.monotonic()
         works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
