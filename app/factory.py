@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.plugins import InitPlugin
 
 from app.context import RequestContext
-from app.controllers import admin, audio, credentials, keys, schema, system, text, usage
+from app.controllers import admin, audio, credentials, health, keys, schema, system, text, usage
 from app.hangup import HangUp
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
@@ -46,8 +46,9 @@ class SurtitlePlugin(InitPlugin):
                 system.root,
                 system.demo_file,
                 system.languages,
-                system.health,
-                system.readiness,
+                health.health,
+                health.readiness,
+                health.liveness,
                 text.translate_text,
                 audio.transcribe_audio,
                 usage.own_usage,

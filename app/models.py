@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
+from app.canary import Probe
 from app.settings import Settings, SettingsError, variable
 from inference.bergamot import BergamotEngine
 from inference.ct2_translation import CTranslate2Engine
@@ -17,6 +19,7 @@ from inference.identification import TextIdentifier
 from inference.languages import Languages
 from inference.models import ModelStore, ModelStoreError
 from inference.silero import SileroDetector
+from inference.supervision import Staff, Supervision
 from inference.translator import TextTranslator
 from inference.whisper import WhisperRecognizer
 from streaming.errors import ModelUnavailable
@@ -35,6 +38,8 @@ class Models:
     translator: TextTranslator
     languages: Languages
     identify: Callable[[str], Awaitable[tuple[str, float]]]
+    local_engines: tuple[str, ...]
+    """Translators that run here, and cost nothing to ask."""
 
     def stats(self) -> Mapping[str, DispatcherStats]:
         """The workers' counters, by what they do."""
@@ -43,6 +48,30 @@ class Models:
             "speech": self.recognizer.stats,
             **{f"translation:{name}": stats for name, stats in engines.items()},
         }
+
+    def staff(self) -> Mapping[str, Staff]:
+        """The workers, by what they do."""
+        return {
+            "speech": self.recognizer.staff,
+            "voice": self.detector.staff,
+            **{f"translation:{name}": staff for name, staff in self.translator.staff.items()},
+        }
+
+    def probes(self) -> list[Probe]:
+        """How to ask each model that runs here whether it answers."""
+        return [
+            Probe("speech", self.recognizer.probe, lambda: self.recognizer.answered_at),
+            Probe("voice", self.detector.probe, lambda: self.detector.answered_at),
+            *(
+                Probe(
+                    f"translation:{name}",
+                    partial(self.translator.probe, name),
+                    partial(self.translator.answered_at, name),
+                    needed=False,
+                )
+                for name in self.local_engines
+            ),
+        ]
 
     async def close(self) -> None:
         """End the workers, those first that others' results go to. Idempotent."""
@@ -57,9 +86,14 @@ async def build_models(settings: Settings, progress: Progress) -> Models:
     Raises :class:`~app.settings.SettingsError` when one can't be had as the settings want it, so
     that the line names what to change.
     """
+    supervision = _supervision(settings)
     recognizer, detector, (translator, identifier) = await asyncio.gather(
         _timed(f"speech model {settings.asr_model}", progress, lambda: _recognizer(settings)),
-        _timed("voice activity", progress, SileroDetector.load),
+        _timed(
+            "voice activity",
+            progress,
+            lambda: SileroDetector.load(supervision=supervision),
+        ),
         _timed("translation", progress, lambda: _translator(settings)),
     )
     for part in (detector, translator, recognizer):
@@ -75,6 +109,7 @@ async def build_models(settings: Settings, progress: Progress) -> Models:
             text_route=translator.route,
         ),
         identify=identifier.identify,
+        local_engines=tuple(translator.staff),
     )
 
 
@@ -100,6 +135,7 @@ def _recognizer(settings: Settings) -> WhisperRecognizer:
             compute_type=settings.compute_type,
             replicas=settings.asr_replicas,
             threads=settings.asr_threads,
+            supervision=_supervision(settings),
         )
     except (RuntimeError, ValueError) as error:
         name = "compute_type" if "compute type" in str(error) else "device"
@@ -128,8 +164,16 @@ def _translator(settings: Settings) -> tuple[TextTranslator, TextIdentifier]:
             raise SettingsError(line) from error
         engines.append(engine)
     # The embedded engine comes last: who gives a model of their own wants it used.
-    translator = TextTranslator([*engines, BergamotEngine()])
+    translator = TextTranslator([*engines, BergamotEngine()], supervision=_supervision(settings))
     translator.warm_up()
     identifier = TextIdentifier({source for source, _ in translator.pairs})
     identifier.load()
     return translator, identifier
+
+
+def _supervision(settings: Settings) -> Supervision:
+    return Supervision(
+        longest=settings.model_timeout_seconds,
+        factor=settings.model_timeout_factor,
+        most_abandoned=settings.max_hung_calls,
+    )

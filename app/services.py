@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from app.cache import LruCache
+from app.canary import Canary, Probe
 from app.capacity import Capacity
-from app.health import MachineSampler
+from app.health import Reporter
+from app.health_checks import NEEDED, Breakers, asks_of
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
 from app.looplag import LoopLag
+from app.machine import MachineSampler
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
@@ -37,6 +40,8 @@ from guards.tickets import Tickets
 from guards.tiers import Tiers, TiersError
 from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
+from inference.supervision import Staff
+from streaming.errors import ModelUnavailable
 from streaming.ports import (
     ContainerDecoder,
     LanguageCatalogue,
@@ -47,6 +52,8 @@ from streaming.ports import (
 from streaming.types import Translation
 
 log = structlog.get_logger(__name__)
+
+Readiness = Literal["ok", "starting", "draining", "unavailable"]
 
 _RETRY_SECONDS: Final = 5.0
 _TRANSCRIPT_CHARS: Final = 20_000_000
@@ -74,6 +81,12 @@ class Services:
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
     """The workers' counters, by the name of what they do."""
+    staff: Callable[[], Mapping[str, Staff]] = dict
+    """The workers themselves, by the name of what they do."""
+    probes: Sequence[Probe] = ()
+    """How to ask each model whether it answers."""
+    breakers: Breakers = tuple
+    """Circuit breakers, for /health."""
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     ready: bool = False
     draining: bool = False
@@ -89,6 +102,8 @@ class Services:
     transcriber: Transcriber = field(init=False)
     capacity: Capacity = field(init=False)
     machine: MachineSampler = field(init=False)
+    canary: Canary = field(init=False)
+    health: Reporter = field(init=False)
     lag: LoopLag = field(default_factory=LoopLag)
     transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
     translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
@@ -120,6 +135,12 @@ class Services:
         )
         self.capacity = Capacity(lambda: self.recognizer.pressure, self.sessions)
         self.machine = MachineSampler(self.settings.data_dir)
+        self.canary = Canary(
+            self.probes,
+            interval=self.settings.canary_interval_seconds,
+            timeout=self.settings.canary_timeout_seconds,
+        )
+        self.health = Reporter(asks_of(self))
         self.transcripts = LruCache(_TRANSCRIPT_CHARS, lambda found: 500 + 40 * len(found.text))
         self.translations = LruCache(_TRANSLATION_CHARS, lambda found: 100 + len(found.text))
 
@@ -130,6 +151,7 @@ class Services:
                 asyncio.create_task(watch_keys(self.sessions, self.keyring), name="watch keys"),
                 asyncio.create_task(self.machine.run(), name="sample machine"),
                 asyncio.create_task(self.lag.run(), name="measure the loop"),
+                asyncio.create_task(self.canary.run(), name="ask the models"),
                 asyncio.create_task(self.limiter.leases.run(), name="keep leases"),
                 asyncio.create_task(self.metering.run(), name="settle usage"),
             ]
@@ -138,6 +160,25 @@ class Services:
                     self.limiter.load, self.stats, lambda: self.machine.latest, self.lag
                 )
                 self._tasks.append(asyncio.create_task(watch, name="watch load"))
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether requests and streams are taken, and why not. Cheap."""
+        if self.draining:
+            return "draining"
+        if not self.ready:
+            return "starting"
+        staff = self.staff()
+        manned = all(
+            each.working and not each.exhausted for name, each in staff.items() if name in NEEDED
+        )
+        return "ok" if manned and self.canary.answering else "unavailable"
+
+    @property
+    def alive(self) -> bool:
+        """False when only a restart of the process can help."""
+        hopeless = any(each.exhausted for name, each in self.staff().items() if name in NEEDED)
+        return not (hopeless or self.canary.deaf)
 
     def begin_drain(self) -> None:
         """Start to drain, beside whatever asked for it. Idempotent."""
@@ -172,14 +213,20 @@ def services_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
 
 
 async def serving(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard for what needs the models: refused until they are warm, and while draining."""
-    services = services_of(connection)
-    if services.draining:
-        raise Draining(
-            "The server is shutting down; try again in a moment.", retry_after=_RETRY_SECONDS
-        )
-    if not services.ready:
-        raise Starting("The models are still being loaded.", retry_after=_RETRY_SECONDS)
+    """Guard for what needs the models: refused until they are warm, while they do not answer, and
+    while draining.
+    """
+    match services_of(connection).readiness:
+        case "draining":
+            raise Draining(
+                "The server is shutting down; try again in a moment.", retry_after=_RETRY_SECONDS
+            )
+        case "starting":
+            raise Starting("The models are still being loaded.", retry_after=_RETRY_SECONDS)
+        case "unavailable":
+            raise ModelUnavailable(
+                "The models do not answer; try again in a moment.", retry_after=_RETRY_SECONDS
+            )
 
 
 async def has_place(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -223,6 +270,8 @@ async def build_services(
         tiers=tiers,
         identify=models.identify,
         stats=models.stats,
+        staff=models.staff,
+        probes=models.probes(),
         closers=[stack.aclose, *closers, models.close],
         ready=True,
     )

@@ -214,12 +214,23 @@ class Dispatcher(Generic[J, R]):
             workers=workers,
         )
 
+    @property
+    def answered_at(self) -> float | None:
+        """When a job was last done well, on the dispatcher's clock (monotonic seconds)."""
+        return self._answered_at
+
     def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
         names = {t.job.session for t in tickets if t.job.priority is Priority.FINAL}
         finals = sum(ticket.job.priority is Priority.FINAL for ticket in tickets)
         if finals:
             seconds = (ended - began) * finals / len(tickets)
             self._work_done.append((ended, (seconds, names)))
+
+    @property
+    def staff(self) -> Staff:
+        """The workers, and what became of them. Cheap."""
+        with self._changed:
+            return self._crew.staff(retried=self._retried, out_of_memory=self._out_of_memory)
 
     @property
     def stats(self) -> DispatcherStats:
@@ -233,7 +244,7 @@ class Dispatcher(Generic[J, R]):
                 rejected=self._rejected,
                 failed=self._failed,
                 waits=tuple(self._waits),
-                staff=self._crew.staff(retried=self._retried, out_of_memory=self._out_of_memory),
+                staff=self.staff,
                 answered_at=self._answered_at,
             )
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from inference.crew import Crew, Worker
 from inference.delivery import deliver
+from inference.murmur import murmur
 from inference.supervision import Fault, Staff, Supervision
 from inference.voice_gate import CONTEXT, Memory, Request
 from streaming.errors import ModelUnavailable, SurtitleError
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = 256
 _FILE: Final = "silero_vad_op18_ifless.onnx"
+_PROBE: Final = murmur(2 * WINDOW / SAMPLE_RATE).reshape(2, WINDOW)
 _LAST_ROUNDS: Final = 5.0
 """Seconds that ``close`` waits for what runs."""
 
@@ -138,8 +140,26 @@ class SileroDetector:
     @property
     def stats(self) -> DetectorStats:
         with self._changed:
-            staff = self._crew.staff(retried=self._retried)
-            return DetectorStats(self._rounds, self._ran, self._gated, staff, self._answered_at)
+            return DetectorStats(
+                self._rounds, self._ran, self._gated, self.staff, self._answered_at
+            )
+
+    @property
+    def staff(self) -> Staff:
+        """The thread, and what became of those before it. Cheap."""
+        with self._changed:
+            return self._crew.staff(retried=self._retried)
+
+    @property
+    def answered_at(self) -> float | None:
+        """When the model answered last, in monotonic seconds."""
+        return self._answered_at
+
+    async def probe(self, _number: int) -> None:
+        """Have the model listen to a window: raises what it raises."""
+        stream = self.open()
+        await stream.detect(_PROBE)
+        stream.close()
 
     def start(self) -> None:
         """Start the thread. Idempotent."""

@@ -18,7 +18,7 @@ from inference.engine import Recoverable, Sentence, TextEngine
 from inference.languages import canonical, name_of
 from inference.rows import Backend, Reloadable
 from inference.sentences import split
-from inference.supervision import Fault, Supervision
+from inference.supervision import Fault, Staff, Supervision
 from streaming.errors import ModelUnavailable, PairUnsupported, SurtitleError, TranslationFailed
 from streaming.types import Priority, Route, Translation, TranslationJob
 
@@ -215,6 +215,15 @@ class TextTranslator:
         for number, (engine, start, end) in enumerate(hops):
             text = await self._hop(job, engine, text, (start, end), number)
         return Translation(text, "+".join(engine.name for engine, _, _ in hops))
+
+    @property
+    def staff(self) -> Mapping[str, Staff]:
+        """The workers by engine name, and what became of them. Cheap."""
+        return {name: one.staff for name, one in self._dispatchers.items()}
+
+    def answered_at(self, name: str) -> float | None:
+        """When an engine last did a job well, in monotonic seconds."""
+        return self._dispatchers[name].answered_at
 
     async def probe(self, name: str, number: int) -> None:
         """Have an engine translate a word, whatever is in memory: raises what it raises.

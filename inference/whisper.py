@@ -19,8 +19,9 @@ from inference.batching import BatchQueue
 from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
+from inference.murmur import murmur
 from inference.rows import Backend
-from inference.supervision import Fault, Supervision
+from inference.supervision import Fault, Staff, Supervision
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import (
@@ -52,6 +53,7 @@ _GPU_BATCH: Final = 32
 _GPU_REPLICAS: Final = 2
 _NO_TRANSLATION: Final = ("turbo", "distil")
 """Marks of models that have the translate token but were not trained on translation."""
+_MURMUR: Final = murmur(1.0)
 
 
 def _group(row: Row) -> Hashable:
@@ -185,6 +187,26 @@ class WhisperRecognizer:
     def stats(self) -> DispatcherStats:
         """What waits and runs, and how long jobs waited."""
         return self._dispatcher.stats
+
+    @property
+    def staff(self) -> Staff:
+        """The workers, and what became of them."""
+        return self._dispatcher.staff
+
+    @property
+    def answered_at(self) -> float | None:
+        """When a job was last done well, in monotonic seconds."""
+        return self._dispatcher.answered_at
+
+    async def probe(self, number: int) -> None:
+        """Have something that sounds a little like speech recognised: raises what it raises.
+
+        Probes have numbers of their own. What is heard in it does not matter, nor how sure it is.
+        """
+        job = RecognitionJob("probe", number, 1, _MURMUR, Priority.FINAL, language="en")
+        row = self._row(job)
+        row.probe = True
+        await self._dispatcher.submit(row)
 
     @property
     def pressure(self) -> Pressure:

@@ -73,6 +73,8 @@ class Row:
     """How many tokens of the prompt, at its beginning, are words to favour and no context."""
     waited: float = 0.0
     """Seconds it waited for a worker."""
+    probe: bool = False
+    """Asked to know whether the model answers: whatever it answers will do."""
 
     @property
     def session(self) -> str:
@@ -204,7 +206,7 @@ class WhisperEngine:
         self._forget_leaks(works)
         final = rows[0].final
         if final:
-            self._redo(works)
+            self._redo([work for work in works if not work.row.probe])
         self._align([work for work in works if work.row.job.words or work.awaited])
         encoded = works[0].encode_seconds
         decoded = time.monotonic() - began - encoded
