@@ -124,6 +124,11 @@ class Crew(Generic[B, W]):
         return sum(worker.idle for worker in self._workers)
 
     @property
+    def under_way(self) -> list[W]:
+        """What is being worked on."""
+        return [worker.work for worker in self._workers if worker.work is not None]
+
+    @property
     def working(self) -> int:
         """Workers that have their replica."""
         return sum(worker.fault is None for worker in self._workers)

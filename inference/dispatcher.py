@@ -74,8 +74,10 @@ class Dispatcher(Generic[J, R]):
 
     ``failure`` makes the error of a job whose backend raised something else than a
     ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
-    worker begins, and how many seconds it has waited for one. ``renew`` makes the replica of a
-    worker that takes the place of one that hung or died; by default it is the same.
+    worker begins, and how many seconds it has waited for one. ``reserve`` is the strain from which
+    one of several workers is kept for finals: for backends whose jobs take long. ``renew`` makes
+    the replica of a worker that takes the place of one that hung or died; by default it is the
+    same.
 
     A job whose worker is lost is done once more, alone in its batch. If that worker is lost, too,
     it fails, and so does whatever is asked of its segment again: it is probably what hangs.
@@ -91,6 +93,7 @@ class Dispatcher(Generic[J, R]):
         failure: Callable[[str], SurtitleError],
         clock: Callable[[], float] = time.monotonic,
         started: Callable[[J, float], None] = lambda _job, _waited: None,
+        reserve: float = math.inf,
         renew: Renew[Backend[J, R]] | None = None,
         supervision: Supervision | None = None,
     ) -> None:
@@ -103,6 +106,7 @@ class Dispatcher(Generic[J, R]):
         self._failure = failure
         self._clock = clock
         self._started_job = started
+        self._reserve = reserve
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
@@ -202,16 +206,14 @@ class Dispatcher(Generic[J, R]):
         with self._changed:
             now = self._clock()
             _forget(self._urgent, now - _RECENT)
-            _forget(self._work_done, now - _STRAIN_WINDOW)
+            strain = self._strain(now)
             waits = [wait for _, wait in self._urgent]
-            busy = sum(seconds for _, (seconds, _) in self._work_done)
             speakers = {name for _, (_, names) in self._work_done for name in names}
-            workers = max(1, self._crew.working)
         return Pressure(
-            strain=min(1.0, busy / (_STRAIN_WINDOW * workers)),
+            strain=strain,
             wait=sum(waits) / len(waits) if waits else 0.0,
             speakers=len(speakers),
-            workers=workers,
+            workers=self._workers,
         )
 
     @property
@@ -280,7 +282,9 @@ class Dispatcher(Generic[J, R]):
                 # Idle replicas share what waits rather than watch one of them do it all.
                 fair = math.ceil(len(self._queue) / self._crew.idle)
                 most = self._limit.of(self.max_batch, now)
-                tickets = self._queue.take(now, min(most, max(1, fair)))
+                tickets = self._queue.take(
+                    now, min(most, max(1, fair)), urgent_only=self._kept(now)
+                )
                 if tickets:
                     self._crew.begin(worker, tickets)
                     self._batches += 1
@@ -294,6 +298,30 @@ class Dispatcher(Generic[J, R]):
                     return tickets
                 self._changed.wait()
         return []
+
+    def _kept(self, now: float) -> bool:
+        """Whether the last free worker is kept for finals.
+
+        What has begun can't be interrupted: a final that finds every worker in the middle of a
+        partial waits for the first to end it. With few finals that is rare, and a loss to partials.
+        """
+        workers = self._crew.working
+        if workers == 1:
+            return False
+        unhurried = sum(work[0].job.priority is not Priority.FINAL for work in self._crew.under_way)
+        if unhurried < workers - 1:
+            return False
+        return self._strain(now) >= self._reserve
+
+    @property
+    def _workers(self) -> int:
+        """Those that share the load; one, while even that one is being replaced."""
+        return max(1, self._crew.working)
+
+    def _strain(self, now: float) -> float:
+        _forget(self._work_done, now - _STRAIN_WINDOW)
+        busy = sum(seconds for _, (seconds, _) in self._work_done)
+        return min(1.0, busy / (_STRAIN_WINDOW * self._workers))
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]
