@@ -36,7 +36,7 @@ _STRAIN_WINDOW = 15.0
 """Seconds over which the load is measured: a few utterances of every speaker."""
 _RECENT = 2.0
 """Seconds over which waits are averaged."""
-_LAST_CALLS: Final = 10.0
+_LAST_CALLS: Final = 5.0
 """Seconds that ``close`` waits for what runs."""
 _SUSPECTS: Final = 64
 _AWAY_SECONDS: Final = 5.0

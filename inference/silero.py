@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 _BATCH: Final = 256
 _FILE: Final = "silero_vad_op18_ifless.onnx"
 _PROBE: Final = murmur(2 * WINDOW / SAMPLE_RATE).reshape(2, WINDOW)
-_LAST_ROUNDS: Final = 5.0
+_LAST_ROUNDS: Final = 2.0
 """Seconds that ``close`` waits for what runs."""
 
 
