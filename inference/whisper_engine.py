@@ -56,6 +56,7 @@ Mel = NDArray[np.float32]
 _MAX_LENGTH: Final = 448
 _TYPICAL_TOKENS: Final = 24
 _SAMPLES: Final = 3  # hypotheses drawn at a fallback temperature
+_MOMENT: Final = 0.005
 _RELOAD_SECONDS: Final = 5.0
 """How long others may take to come to an end before a model is loaded anew."""
 
@@ -193,11 +194,24 @@ class WhisperEngine:
         False when other threads don't come to an end with it.
         """
         with self._use.alone(_RELOAD_SECONDS) as alone:
-            if alone:
-                # `encode` would not notice that the model is away: nobody may be in it.
-                self._model.unload_model()
-                self._model.load_model()
-            return alone
+            # `encode` would not notice that the model is away: nobody may be in it.
+            if not (alone and self._unload()):
+                return False
+            self._model.load_model()
+            return True
+
+    def _unload(self) -> bool:
+        """Whether the library does it: only while none of its own workers is at work, and without
+        a word if one is. They are for a moment after their call has returned.
+        """
+        end = time.monotonic() + _RELOAD_SECONDS
+        while True:
+            self._model.unload_model()
+            if not self._model.model_is_loaded:
+                return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(_MOMENT)
 
     def _run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         began = time.monotonic()

@@ -37,6 +37,7 @@ class HangsOnce:
 @pytest.fixture
 async def recognizer() -> AsyncIterator[WhisperRecognizer]:
     recognizer = load_base(replicas=2)
+    recognizer.beam_size = 1  # else it depends on the load
     yield recognizer
     await recognizer.close()
 
@@ -112,7 +113,20 @@ async def test_memory_that_runs_out_for_a_batch_costs_no_row(
 async def test_a_model_loaded_anew_says_the_same(recognizer: WhisperRecognizer) -> None:
     clip = audioeval_clips("en")[0]
     before = await _alone(recognizer._engine, recognizer, clip)
+    unloaded, model = [], recognizer._engine._model
+    load = model.load_model
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(model, name)
+
+        def load_model(self) -> None:
+            unloaded.append(not model.model_is_loaded)
+            load()
+
+    recognizer._engine._model = Watched()
     assert recognizer._engine.reload()
+    assert unloaded == [True]
     assert await _alone(recognizer._engine, recognizer, clip) == before
 
 
