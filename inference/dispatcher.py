@@ -13,60 +13,30 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from inference.batching import BatchQueue, Schedulable, Ticket
 from inference.crew import Crew, Renew, Worker
 from inference.delivery import deliver
+from inference.load import DispatcherStats, LoadMeter
 from inference.rows import Backend, Rows
 from inference.supervision import BatchLimit, Fault, Staff, Supervision
 from streaming.errors import ModelUnavailable, Overloaded, Superseded, SurtitleError
 from streaming.types import Pressure, Priority
 
+__all__ = ["Backend", "Dispatcher", "DispatcherStats"]
+
 J = TypeVar("J", bound=Schedulable)
 R = TypeVar("R")
 _Batch = list[Ticket[J]]
 
-_REMEMBERED_WAITS = 512
 _OVERTAKEN = "A newer request took its place."
-_STRAIN_WINDOW = 15.0
-"""Seconds over which the load is measured: a few utterances of every speaker."""
-_RECENT = 2.0
-"""Seconds over which waits are averaged."""
 _LAST_CALLS: Final = 5.0
 """Seconds that ``close`` waits for what runs."""
 _SUSPECTS: Final = 64
 _AWAY_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherStats:
-    """Counters since the start, and what is going on now."""
-
-    queued: Mapping[Priority, int]
-    running: int
-    batches: int
-    rows: int
-    superseded: int
-    rejected: int
-    """Jobs refused because the queue was full."""
-    failed: int
-    waits: tuple[float, ...]
-    """Seconds the last jobs waited before they ran, oldest first."""
-    staff: Staff = field(default_factory=Staff)
-    """The workers, and what became of them."""
-    answered_at: float | None = None
-    """When a job was last done well, on the dispatcher's clock (monotonic seconds)."""
-
-    def wait(self, quantile: float) -> float:
-        """A quantile (0…1) of the last waits in seconds, by nearest rank; 0 without any."""
-        if not self.waits:
-            return 0.0
-        ranked = sorted(self.waits)
-        return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
 
 
 class Dispatcher(Generic[J, R]):
@@ -130,12 +100,7 @@ class Dispatcher(Generic[J, R]):
         self._batches = self._rows_taken = self._superseded = self._rejected = self._failed = 0
         self._retried = self._out_of_memory = 0
         self._answered_at: float | None = None
-        self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
-        self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
-        """When the last finals began to run, and how long they had waited."""
-        self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
-        """When batches with finals ended, the seconds the finals took of them, and whose they
-        were."""
+        self._load = LoadMeter()
 
     def start(self) -> None:
         """Start the workers. What was submitted before waits for this. Idempotent."""
@@ -204,29 +169,12 @@ class Dispatcher(Generic[J, R]):
     def pressure(self) -> Pressure:
         """How much is asked of the workers, of late."""
         with self._changed:
-            now = self._clock()
-            _forget(self._urgent, now - _RECENT)
-            strain = self._strain(now)
-            waits = [wait for _, wait in self._urgent]
-            speakers = {name for _, (_, names) in self._work_done for name in names}
-        return Pressure(
-            strain=strain,
-            wait=sum(waits) / len(waits) if waits else 0.0,
-            speakers=len(speakers),
-            workers=self._workers,
-        )
+            return self._load.pressure(self._clock(), self._workers)
 
     @property
     def answered_at(self) -> float | None:
         """When a job was last done well, on the dispatcher's clock (monotonic seconds)."""
         return self._answered_at
-
-    def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
-        names = {t.job.session for t in tickets if t.job.priority is Priority.FINAL}
-        finals = sum(ticket.job.priority is Priority.FINAL for ticket in tickets)
-        if finals:
-            seconds = (ended - began) * finals / len(tickets)
-            self._work_done.append((ended, (seconds, names)))
 
     @property
     def staff(self) -> Staff:
@@ -245,7 +193,7 @@ class Dispatcher(Generic[J, R]):
                 superseded=self._superseded,
                 rejected=self._rejected,
                 failed=self._failed,
-                waits=tuple(self._waits),
+                waits=tuple(self._load.waits),
                 staff=self.staff,
                 answered_at=self._answered_at,
             )
@@ -258,7 +206,7 @@ class Dispatcher(Generic[J, R]):
                 if not self._crew.end(worker):
                     return
                 now = self._clock()
-                self._note_work(tickets, began, now)
+                self._load.ended([ticket.job for ticket in tickets], began, now)
                 delivery = []
                 for ticket, result in zip(tickets, results, strict=True):
                     self._queue.done(ticket, now)
@@ -291,9 +239,7 @@ class Dispatcher(Generic[J, R]):
                     self._rows_taken += len(tickets)
                     for ticket in tickets:
                         waited = now - ticket.ready_at
-                        self._waits.append(waited)
-                        if ticket.job.priority is Priority.FINAL:
-                            self._urgent.append((now, waited))
+                        self._load.began(ticket.job, now, waited)
                         self._started_job(ticket.job, waited)
                     return tickets
                 self._changed.wait()
@@ -311,17 +257,12 @@ class Dispatcher(Generic[J, R]):
         unhurried = sum(work[0].job.priority is not Priority.FINAL for work in self._crew.under_way)
         if unhurried < workers - 1:
             return False
-        return self._strain(now) >= self._reserve
+        return self._load.strain(now, workers) >= self._reserve
 
     @property
     def _workers(self) -> int:
         """Those that share the load; one, while even that one is being replaced."""
         return max(1, self._crew.working)
-
-    def _strain(self, now: float) -> float:
-        _forget(self._work_done, now - _STRAIN_WINDOW)
-        busy = sum(seconds for _, (seconds, _) in self._work_done)
-        return min(1.0, busy / (_STRAIN_WINDOW * self._workers))
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]
@@ -394,8 +335,3 @@ class Dispatcher(Generic[J, R]):
     def _away(self) -> ModelUnavailable:
         message = f"{self.name} does not answer; the server has to be restarted."
         return ModelUnavailable(message, retry_after=_AWAY_SECONDS)
-
-
-def _forget(noted: deque[tuple[float, Any]], before: float) -> None:
-    while noted and noted[0][0] < before:
-        noted.popleft()
