@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from app.canary import Probe, Vital
 from app.health import Ask, Check, State, Thresholds, measured, stated
@@ -21,21 +21,7 @@ if TYPE_CHECKING:  # it holds the reporter of these
 NEEDED: Final = frozenset({"speech", "voice"})
 """The models without which the server is of no use."""
 
-Breakers = Callable[[], Iterable["Breaker"]]
-
 _STALE: Final = 6 * SAMPLE_SECONDS
-
-
-class Breaker(Protocol):
-    """A circuit breaker, as far as health needs to know it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def state(self) -> str:
-        """``closed``, ``open`` or ``half_open``."""
-        ...
 
 
 def asks_of(services: Services) -> dict[str, Ask]:
@@ -104,7 +90,7 @@ def asks_of(services: Services) -> dict[str, Ask]:
         return machine_checks(services.machine.latest, services.machine.age, settings)
 
     async def breakers() -> Iterable[Check]:
-        return [breaker_check(breaker) for breaker in services.breakers()]
+        return [breaker_check(*breaker) for breaker in services.breaker_states().items()]
 
     return {
         "lifecycle": lifecycle,
@@ -188,8 +174,7 @@ def _full(name: str, percent: float, thresholds: Thresholds, what: str) -> Check
     return measured(name, percent, "percent", thresholds, f"{what} {percent:.0f} % in use")
 
 
-def breaker_check(breaker: Breaker) -> Check:
-    """Whether calls go through."""
-    closed = breaker.state == "closed"
-    reason = f"calls of {breaker.name} are cut off ({breaker.state})"
-    return stated(f"breaker:{breaker.name}", "ok" if closed else "degraded", reason)
+def breaker_check(name: str, state: str) -> Check:
+    """Whether calls go through: ``closed``, ``open`` or ``half_open``."""
+    reason = f"calls of {name} are cut off ({state})"
+    return stated(f"breaker:{name}", "ok" if state == "closed" else "degraded", reason)

@@ -17,11 +17,13 @@ from app.cache import LruCache
 from app.canary import Canary, Probe
 from app.capacity import Capacity
 from app.health import Reporter
-from app.health_checks import NEEDED, Breakers, asks_of
+from app.health_checks import NEEDED, asks_of
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
 from app.looplag import LoopLag
 from app.machine import MachineSampler
+from app.observability.metrics import Metrics
+from app.observability.tracing import Tracing
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
@@ -41,6 +43,7 @@ from guards.tiers import Tiers, TiersError
 from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
 from inference.supervision import Staff
+from inference.translator import CacheStats
 from streaming.errors import ModelUnavailable
 from streaming.ports import (
     ContainerDecoder,
@@ -85,8 +88,12 @@ class Services:
     """The workers themselves, by the name of what they do."""
     probes: Sequence[Probe] = ()
     """How to ask each model whether it answers."""
-    breakers: Breakers = tuple
-    """Circuit breakers, for /health."""
+    model_caches: Callable[[], Mapping[str, CacheStats]] = dict
+    """What the models remember, by what it is."""
+    breaker_states: Callable[[], Mapping[str, str]] = dict
+    """``closed``, ``half_open`` or ``open``, by the name of what the breaker guards."""
+    metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = field(default_factory=Tracing)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     ready: bool = False
     draining: bool = False
@@ -110,6 +117,11 @@ class Services:
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.recognizer = self.metrics.observed_recognizer(self.recognizer)
+        self.translator = self.metrics.observed_translator(self.translator)
+        self.lag.observe = self.metrics.loop_delay.observe
+        if self.state.redis is not None:
+            self.state.redis.observe = self.metrics.redis.observe
         self.keyring = self.state.keyring
         self.audit = self.state.audit
         self.tickets = self.state.tickets
@@ -143,6 +155,14 @@ class Services:
         self.health = Reporter(asks_of(self))
         self.transcripts = LruCache(_TRANSCRIPT_CHARS, lambda found: 500 + 40 * len(found.text))
         self.translations = LruCache(_TRANSLATION_CHARS, lambda found: 100 + len(found.text))
+
+    def caches(self) -> Mapping[str, CacheStats]:
+        """The statistics of all caches, by what is in them."""
+        return {
+            "transcripts": self.transcripts.stats,
+            "translations": self.translations.stats,
+            **self.model_caches(),
+        }
 
     def start(self) -> None:
         """Begin what runs beside the requests. Needs a running loop."""
@@ -257,7 +277,8 @@ async def build_services(
     except BaseException:
         await stack.aclose()
         raise
-    return Services(
+    tracing = Tracing.from_environment()
+    services = Services(
         settings=settings,
         recognizer=models.recognizer,
         detector=models.detector,
@@ -272,9 +293,13 @@ async def build_services(
         stats=models.stats,
         staff=models.staff,
         probes=models.probes(),
-        closers=[stack.aclose, *closers, models.close],
+        model_caches=models.caches,
+        tracing=tracing,
+        closers=[stack.aclose, tracing.close, *closers, models.close],
         ready=True,
     )
+    models.observe(services.metrics.note_batch)
+    return services
 
 
 def load_tiers(settings: Settings) -> Tiers:

@@ -274,6 +274,18 @@ class Settings(BaseSettings):
         (0.1, 1.0), description="How late the event loop is, 99th percentile of half a minute."
     )
 
+    metrics_access: Annotated[Literal["key", "loopback", "open"], AnyCase] = Field(
+        "key",
+        description="Who may read GET /metrics: a key with the scope `metrics` or the token below; "
+        "also whoever asks from this machine and not through a proxy (loopback); everybody (open).",
+    )
+    metrics_token: HeaderSecret | None = Field(
+        None,
+        min_length=16,
+        description="A token with which Prometheus may read GET /metrics, also while Redis is "
+        "away; 16 characters or more.",
+    )
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="Least severe entries to log."
     )

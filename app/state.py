@@ -44,6 +44,8 @@ class State:
     metering: Metering
     windows: Windows
     leases: Leases
+    redis: RedisHome | None = None
+    """Where it is shared."""
 
 
 @asynccontextmanager
@@ -97,6 +99,7 @@ def _shared(settings: Settings, database: Database, redis: RedisHome, pepper: by
         ),
         windows=RedisWindows(redis),
         leases=RedisLeases(redis),
+        redis=redis,
     )
 
 

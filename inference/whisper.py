@@ -21,6 +21,7 @@ from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
 from inference.murmur import murmur
+from inference.observing import BatchObserver
 from inference.rows import Backend
 from inference.supervision import Fault, Staff, Supervision
 from inference.whisper_engine import Row, WhisperEngine
@@ -220,6 +221,10 @@ class WhisperRecognizer:
         """See the port."""
         return self._dispatcher.pressure
 
+    def observe(self, observer: BatchObserver) -> None:
+        """Have an observer told of each batch, in the worker's thread."""
+        self._engine.observe = observer
+
     def warm_up(self) -> None:
         """Run the shortest and the longest context once, and find the best size of batches.
 
@@ -274,6 +279,7 @@ class WhisperRecognizer:
         """
         if fault is Fault.HUNG and self._load_another is not None:
             engine = self._load_another()
+            engine.observe = self._engine.observe
             engine.warm(BUCKETS[0])
             return engine
         return backend

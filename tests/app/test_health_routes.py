@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +171,8 @@ async def test_a_model_that_does_not_answer_is_not_ready(tmp_path: Path) -> None
 
 
 async def test_open_breakers_are_told(tmp_path: Path) -> None:
-    @dataclass
-    class Breaker:
-        name: str
-        state: str
-
     async with loose(tmp_path) as (http, fakes):
-        fakes.services.breakers = lambda: [Breaker("redis", "closed"), Breaker("remote", "open")]
+        fakes.services.breaker_states = lambda: {"redis": "closed", "remote": "open"}
         answer = (await health(http, fakes)).json()
         assert answer["status"] == "degraded"
         assert answer["reasons"] == ["calls of remote are cut off (open)"]
