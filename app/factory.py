@@ -18,7 +18,7 @@ from litestar.plugins import InitPlugin
 from litestar.types import Scope
 
 from app.context import RequestContext
-from app.controllers import admin, audio, credentials, keys, schema, system, text, usage
+from app.controllers import admin, audio, credentials, health, keys, schema, system, text, usage
 from app.hangup import HangUp
 from app.observability.collector import ServicesCollector
 from app.observability.controller import metrics
@@ -52,8 +52,9 @@ class SurtitlePlugin(InitPlugin):
                 system.root,
                 system.demo_file,
                 system.languages,
-                system.health,
-                system.readiness,
+                health.health,
+                health.readiness,
+                health.liveness,
                 metrics,
                 text.translate_text,
                 audio.transcribe_audio,

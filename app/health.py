@@ -1,60 +1,137 @@
-"""How the server is, sampled beside the requests that ask."""
+"""From measurements to a verdict: ok, degraded or critical, and why.
+
+The first half is pure. :class:`Reporter` asks, and never makes anybody wait for long: every check
+has its own time, all run at once, and whoever asks within a second is given the same report.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-import psutil
+import structlog
 
-_MIB: Final = 1024 * 1024
-SAMPLE_SECONDS: Final = 5.0
+log = structlog.get_logger(__name__)
+
+State = Literal["ok", "degraded", "critical"]
+_RANK: Final[Mapping[State, int]] = {"ok": 0, "degraded": 1, "critical": 2}
+
+Thresholds = tuple[float, float]
+"""From which value on something is degraded, and from which on critical."""
+
+FRESH_SECONDS: Final = 1.0
+TIMEOUT_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """CPU in percent of all cores, memory and disk in MiB."""
+class Check:
+    """What was found of one thing. ``reason`` says in words why it is not ok."""
 
-    cpu_percent: float
-    cpu_count: int
-    memory_used_percent: float
-    memory_available_mib: int
-    process_mib: int
-    disk_used_percent: float
-    disk_free_mib: int
-
-
-class MachineSampler:
-    """Reads the machine every few seconds, in a thread; ``latest`` answers at once."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._process = psutil.Process()
-        self.latest = self._sample()
-
-    async def run(self) -> None:
-        """Sample for ever."""
-        while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            self.latest = await asyncio.to_thread(self._sample)
-
-    def _sample(self) -> Machine:
-        memory = psutil.virtual_memory()
-        disk = psutil.disk_usage(str(_existing(self._directory)))
-        return Machine(
-            cpu_percent=psutil.cpu_percent(interval=None),
-            cpu_count=os.cpu_count() or 1,
-            memory_used_percent=memory.percent,
-            memory_available_mib=memory.available // _MIB,
-            process_mib=self._process.memory_info().rss // _MIB,
-            disk_used_percent=disk.percent,
-            disk_free_mib=disk.free // _MIB,
-        )
+    name: str
+    status: State
+    reason: str | None = None
+    value: float | None = None
+    unit: str | None = None
+    warn: float | None = None
+    critical: float | None = None
 
 
-def _existing(path: Path) -> Path:
-    """The nearest directory that is there."""
-    return next(parent for parent in (path, *path.parents) if parent.exists())
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks, and what they come to: as bad as the worst of them."""
+
+    status: State
+    reasons: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+
+def grade(value: float, thresholds: Thresholds) -> State:
+    """How bad a value is. What is no number is as bad as can be."""
+    warn, critical = thresholds
+    if value < warn:
+        return "ok"
+    return "degraded" if value < critical else "critical"
+
+
+def measured(name: str, value: float, unit: str, thresholds: Thresholds, reason: str) -> Check:
+    """A value against its thresholds. ``reason`` is what is said where it is not ok."""
+    status = grade(value, thresholds)
+    return Check(
+        name,
+        status,
+        None if status == "ok" else reason,
+        value=round(value, 4),
+        unit=unit,
+        warn=thresholds[0],
+        critical=thresholds[1],
+    )
+
+
+def stated(name: str, status: State, reason: str) -> Check:
+    """Something that either is or is not so. ``reason`` is what is said where it is not ok."""
+    return Check(name, status, None if status == "ok" else reason)
+
+
+def summed_up(checks: Sequence[Check]) -> Report:
+    """As bad as the worst, with the reasons, the worst first."""
+    ranked = sorted(checks, key=lambda check: -_RANK[check.status])
+    return Report(
+        status=max((check.status for check in checks), key=_RANK.__getitem__, default="ok"),
+        reasons=tuple(check.reason or check.name for check in ranked if check.status != "ok"),
+        checks=tuple(checks),
+    )
+
+
+Ask = Callable[[], Awaitable[Iterable[Check]]]
+
+
+class Reporter:
+    """Runs checks, by their names, and keeps the report for a second."""
+
+    def __init__(
+        self,
+        asks: Mapping[str, Ask],
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        fresh: float = FRESH_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._asks = dict(asks)
+        self._timeout = timeout
+        self._fresh = fresh
+        self._clock = clock
+        self._known: tuple[float, Report] | None = None
+        self._running: asyncio.Task[Report] | None = None
+
+    async def report(self) -> Report:
+        """How things are, or were a moment ago."""
+        if self._known is not None and self._clock() - self._known[0] < self._fresh:
+            return self._known[1]
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._ask_all(), name="check health")
+        # Whoever goes away takes the answer from nobody else.
+        return await asyncio.shield(self._running)
+
+    def forget(self) -> None:
+        """Ask anew the next time: something is known to have changed."""
+        self._known = None
+
+    async def _ask_all(self) -> Report:
+        found = await asyncio.gather(*(self._ask(name, ask) for name, ask in self._asks.items()))
+        report = summed_up([check for checks in found for check in checks])
+        self._known = self._clock(), report
+        return report
+
+    async def _ask(self, name: str, ask: Ask) -> Sequence[Check]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return tuple(await ask())
+        except TimeoutError:
+            reason = f"{name} was not to be found out within {self._timeout:g} s"
+        except Exception as error:
+            log.exception("a health check failed", check=name)
+            reason = f"{name} could not be found out ({type(error).__name__})"
+        return (Check(name, "critical", reason),)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from typing import Final
 
 import structlog
 
-from app.health import Machine
 from app.looplag import LoopLag
+from app.machine import Machine
 from guards.adaptive import Load, LoadPolicy
 from inference.dispatcher import DispatcherStats
 
@@ -20,9 +18,6 @@ log = structlog.get_logger(__name__)
 
 _EVERY_SECONDS: Final = 1.0
 _RECENT_WAITS: Final = 16
-_GPU_EVERY: Final = 10
-"""Measurements after which the GPUs are asked again: a process is started for it."""
-_GPU_QUERY: Final = ("--query-gpu=memory.used,memory.total", "--format=csv,noheader,nounits")
 
 
 async def watch_load(
@@ -33,19 +28,15 @@ async def watch_load(
 ) -> None:
     """Measure every second, for ever, and tell the policy."""
     clock = asyncio.get_running_loop().time
-    nvidia_smi = shutil.which("nvidia-smi")
-    gpu_memory: float | None = None
-    measured = 0
     while True:
         await asyncio.sleep(_EVERY_SECONDS)
-        if nvidia_smi is not None and measured % _GPU_EVERY == 0:
-            gpu_memory = await fullest_gpu(nvidia_smi)
-        measured += 1
+        latest = machine()
+        gpus = latest.gpu_memory_used_percent
         load = Load(
             queue_wait=queue_wait(stats().values()),
             loop_delay=lag.worst(_EVERY_SECONDS),
-            cpu=machine().cpu_percent / 100,
-            gpu_memory=gpu_memory,
+            cpu=latest.cpu_percent / 100,
+            gpu_memory=max(gpus) / 100 if gpus else None,
         )
         before_level = policy.level
         level = policy.update(load, clock())
@@ -63,19 +54,3 @@ def queue_wait(stats: Iterable[DispatcherStats]) -> float:
         ),
         default=0.0,
     )
-
-
-async def fullest_gpu(nvidia_smi: str) -> float | None:
-    """Share of memory in use on the fullest GPU, says the driver's own tool; None without one."""
-    with contextlib.suppress(OSError, ValueError):
-        process = await asyncio.create_subprocess_exec(
-            nvidia_smi,
-            *_GPU_QUERY,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        output, _ = await process.communicate()
-        rows = [line.split(",") for line in output.decode().splitlines() if line.strip()]
-        if process.returncode == 0 and rows:
-            return max(float(used) / float(total) for used, total in rows)
-    return None

@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from app.breakers import Breakers
+from app.canary import Probe
 from app.settings import Settings, SettingsError, variable
 from app.translators import build_remotes, keep_up
 from inference.bergamot import BergamotEngine
@@ -21,6 +23,7 @@ from inference.memory import CacheStats
 from inference.models import ModelStore, ModelStoreError, fingerprint
 from inference.observing import BatchObserver
 from inference.silero import SileroDetector
+from inference.supervision import Staff, Supervision
 from inference.translator import TextTranslator
 from inference.whisper import WhisperRecognizer
 from streaming.errors import ModelUnavailable
@@ -41,6 +44,8 @@ class Models:
     identify: Callable[[str], Awaitable[tuple[str, float]]]
     speech_version: str
     """Changes with the speech model and how it is run."""
+    local_engines: tuple[str, ...]
+    """Translators that run here, and cost nothing to ask."""
     watch: asyncio.Task[None] | None = None
     """Keeps up with what services elsewhere translate."""
 
@@ -51,6 +56,30 @@ class Models:
             "speech": self.recognizer.stats,
             **{f"translation:{name}": stats for name, stats in engines.items()},
         }
+
+    def staff(self) -> Mapping[str, Staff]:
+        """The workers, by what they do."""
+        return {
+            "speech": self.recognizer.staff,
+            "voice": self.detector.staff,
+            **{f"translation:{name}": staff for name, staff in self.translator.staff.items()},
+        }
+
+    def probes(self) -> list[Probe]:
+        """How to ask each model that runs here whether it answers."""
+        return [
+            Probe("speech", self.recognizer.probe, lambda: self.recognizer.answered_at),
+            Probe("voice", self.detector.probe, lambda: self.detector.answered_at),
+            *(
+                Probe(
+                    f"translation:{name}",
+                    partial(self.translator.probe, name),
+                    partial(self.translator.answered_at, name),
+                    needed=False,
+                )
+                for name in self.local_engines
+            ),
+        ]
 
     def observe(self, observer: BatchObserver) -> None:
         """Have an observer told of each batch of speech, in the worker's thread."""
@@ -81,10 +110,15 @@ async def build_models(
     Raises :class:`~app.settings.SettingsError` when one can't be had as the settings want it, so
     that the line names what to change.
     """
+    supervision = _supervision(settings)
     remotes = build_remotes(settings, breakers or Breakers.of(settings))
     (recognizer, speech_version), detector, (translator, identifier) = await asyncio.gather(
         _timed(f"speech model {settings.asr_model}", progress, lambda: _recognizer(settings)),
-        _timed("voice activity", progress, SileroDetector.load),
+        _timed(
+            "voice activity",
+            progress,
+            lambda: SileroDetector.load(supervision=supervision),
+        ),
         _timed("translation", progress, lambda: _translator(settings, remotes)),
     )
     for part in (detector, translator, recognizer):
@@ -119,6 +153,7 @@ async def build_models(
         watch=watch,
         identify=identify,
         speech_version=speech_version,
+        local_engines=tuple(translator.staff),
     )
 
 
@@ -145,6 +180,7 @@ def _recognizer(settings: Settings) -> tuple[WhisperRecognizer, str]:
             compute_type=settings.compute_type,
             replicas=settings.asr_replicas,
             threads=settings.asr_threads,
+            supervision=_supervision(settings),
         )
     except (RuntimeError, ValueError) as error:
         name = "compute_type" if "compute type" in str(error) else "device"
@@ -175,7 +211,9 @@ def _translator(
             raise SettingsError(line) from error
         engines.append(engine)
     # The embedded engine comes last: who gives a model of their own wants it used.
-    translator = TextTranslator([*engines, BergamotEngine()], remotes)
+    translator = TextTranslator(
+        [*engines, BergamotEngine()], remotes, supervision=_supervision(settings)
+    )
     translator.warm_up()
     return translator, _identifier(translator)
 
@@ -184,3 +222,11 @@ def _identifier(translator: TextTranslator) -> TextIdentifier:
     identifier = TextIdentifier({source for source, _ in translator.pairs})
     identifier.load()
     return identifier
+
+
+def _supervision(settings: Settings) -> Supervision:
+    return Supervision(
+        longest=settings.model_timeout_seconds,
+        factor=settings.model_timeout_factor,
+        most_abandoned=settings.max_hung_calls,
+    )

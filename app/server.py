@@ -36,6 +36,10 @@ that says what was wrong; beyond this the connection just ends (1009)."""
 _LONG_ENOUGH: Final = 16
 """Characters of a chosen admin key that nobody guesses at the rate that is allowed."""
 
+_CLOSE_SECONDS: Final = 8.0
+"""How long workers and stores may take to end once nobody is served any more. With the default time
+for draining that is less than the 30 s after which most supervisors kill."""
+
 _PING_SECONDS: Final = 20.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -186,9 +190,19 @@ async def _serve(settings: Settings, config: uvicorn.Config, say: Say, build: Bu
             except OSError as error:
                 raise ServeError(_cannot_listen(settings.host, settings.port, error)) from error
         finally:
-            await services.close()
+            await _close(services)
     log.info("stopped")
     return 0
+
+
+async def _close(services: Services) -> None:
+    """Close in order; or, where something hangs in a library, leave without it."""
+    closing = asyncio.create_task(services.close())
+    await asyncio.wait((closing,), timeout=_CLOSE_SECONDS)
+    if not closing.done():
+        log.error("something hangs and was left behind", seconds=_CLOSE_SECONDS)
+        leave(0)
+    await closing
 
 
 async def _unless_stopped(server: Server, building: Awaitable[Services]) -> Services | None:

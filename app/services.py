@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 from litestar.connection import ASGIConnection
@@ -16,11 +16,14 @@ from litestar.handlers import BaseRouteHandler
 from app.breakers import Breakers
 from app.cache import ResultCache
 from app.caches import transcripts, translations
+from app.canary import Canary, Probe
 from app.capacity import Capacity
-from app.health import MachineSampler
+from app.health import Reporter
+from app.health_checks import NEEDED, asks_of
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
 from app.looplag import LoopLag
+from app.machine import MachineSampler
 from app.observability.metrics import Metrics
 from app.observability.tracing import Tracing
 from app.sessions import SessionRegistry, watch_keys
@@ -42,6 +45,8 @@ from guards.tiers import Tiers, TiersError
 from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
 from inference.memory import CacheStats
+from inference.supervision import Staff
+from streaming.errors import ModelUnavailable
 from streaming.ports import (
     ContainerDecoder,
     LanguageCatalogue,
@@ -52,6 +57,8 @@ from streaming.ports import (
 from streaming.types import Translation
 
 log = structlog.get_logger(__name__)
+
+Readiness = Literal["ok", "starting", "draining", "unavailable"]
 
 _RETRY_SECONDS: Final = 5.0
 
@@ -82,6 +89,10 @@ class Services:
     forget: Callable[[], None] = lambda: None
     """Empties what the models themselves remember."""
     breakers: Breakers = field(default_factory=Breakers)
+    staff: Callable[[], Mapping[str, Staff]] = dict
+    """The workers themselves, by the name of what they do."""
+    probes: Sequence[Probe] = ()
+    """How to ask each model whether it answers."""
     model_caches: Callable[[], Mapping[str, CacheStats]] = dict
     """What the models remember, by what it is."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -101,6 +112,8 @@ class Services:
     transcriber: Transcriber = field(init=False)
     capacity: Capacity = field(init=False)
     machine: MachineSampler = field(init=False)
+    canary: Canary = field(init=False)
+    health: Reporter = field(init=False)
     lag: LoopLag = field(default_factory=LoopLag)
     transcripts: ResultCache[Transcript] = field(init=False)
     translations: ResultCache[Translation] = field(init=False)
@@ -139,6 +152,12 @@ class Services:
         self.machine = MachineSampler(self.settings.data_dir)
         self.transcripts = transcripts(self.settings, self.state.redis)
         self.translations = translations(self.settings, self.state.redis)
+        self.canary = Canary(
+            self.probes,
+            interval=self.settings.canary_interval_seconds,
+            timeout=self.settings.canary_timeout_seconds,
+        )
+        self.health = Reporter(asks_of(self))
 
     def caches(self) -> Mapping[str, CacheStats]:
         """The statistics of all caches, by what is in them."""
@@ -159,6 +178,7 @@ class Services:
                 asyncio.create_task(watch_keys(self.sessions, self.keyring), name="watch keys"),
                 asyncio.create_task(self.machine.run(), name="sample machine"),
                 asyncio.create_task(self.lag.run(), name="measure the loop"),
+                asyncio.create_task(self.canary.run(), name="ask the models"),
                 asyncio.create_task(self.limiter.leases.run(), name="keep leases"),
                 asyncio.create_task(self.metering.run(), name="settle usage"),
             ]
@@ -167,6 +187,25 @@ class Services:
                     self.limiter.load, self.stats, lambda: self.machine.latest, self.lag
                 )
                 self._tasks.append(asyncio.create_task(watch, name="watch load"))
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether requests and streams are taken, and why not. Cheap."""
+        if self.draining:
+            return "draining"
+        if not self.ready:
+            return "starting"
+        staff = self.staff()
+        manned = all(
+            each.working and not each.exhausted for name, each in staff.items() if name in NEEDED
+        )
+        return "ok" if manned and self.canary.answering else "unavailable"
+
+    @property
+    def alive(self) -> bool:
+        """False when only a restart of the process can help."""
+        hopeless = any(each.exhausted for name, each in self.staff().items() if name in NEEDED)
+        return not (hopeless or self.canary.deaf)
 
     def begin_drain(self) -> None:
         """Start to drain, beside whatever asked for it. Idempotent."""
@@ -201,14 +240,20 @@ def services_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
 
 
 async def serving(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard for what needs the models: refused until they are warm, and while draining."""
-    services = services_of(connection)
-    if services.draining:
-        raise Draining(
-            "The server is shutting down; try again in a moment.", retry_after=_RETRY_SECONDS
-        )
-    if not services.ready:
-        raise Starting("The models are still being loaded.", retry_after=_RETRY_SECONDS)
+    """Guard for what needs the models: refused until they are warm, while they do not answer, and
+    while draining.
+    """
+    match services_of(connection).readiness:
+        case "draining":
+            raise Draining(
+                "The server is shutting down; try again in a moment.", retry_after=_RETRY_SECONDS
+            )
+        case "starting":
+            raise Starting("The models are still being loaded.", retry_after=_RETRY_SECONDS)
+        case "unavailable":
+            raise ModelUnavailable(
+                "The models do not answer; try again in a moment.", retry_after=_RETRY_SECONDS
+            )
 
 
 async def has_place(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -257,6 +302,8 @@ async def build_services(
         speech_version=models.speech_version,
         forget=models.translator.forget,
         breakers=breakers,
+        staff=models.staff,
+        probes=models.probes(),
         model_caches=models.caches,
         tracing=tracing,
         closers=[stack.aclose, tracing.close, *closers, models.close],

@@ -101,6 +101,13 @@ def _no_admin(value: Tier) -> Tier:
     return value
 
 
+def _rising(value: tuple[float, float]) -> tuple[float, float]:
+    warn, critical = value
+    if not 0 <= warn <= critical:
+        raise ValueError("is two numbers, the first not above the second")
+    return value
+
+
 AnyCase: Final = BeforeValidator(_lower)
 """For choices that may be written in capitals."""
 
@@ -134,3 +141,6 @@ SecureUrl = Annotated[str, AfterValidator(_encrypted)]
 
 UserTier = Annotated[Tier, AfterValidator(_no_admin)]
 """Any tier but that of administrators."""
+
+Rising = Annotated[tuple[float, float], NoDecode, BeforeValidator(_split), AfterValidator(_rising)]
+"""Two numbers, not falling: from where on something is degraded, and from where on critical."""

@@ -29,6 +29,7 @@ from app.setting_types import (
     Networks,
     Origins,
     RedisUrl,
+    Rising,
     SecureUrl,
     UserTier,
 )
@@ -262,6 +263,60 @@ class Settings(BaseSettings):
     )
     drain_timeout_seconds: float = Field(
         20.0, ge=0, description="How long a stop waits for running sessions to get their finals."
+    )
+
+    model_timeout_seconds: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="Longest that a call of a model may take. One that takes longer has hung: its "
+        "worker is replaced, and its jobs are done once more.",
+    )
+    model_timeout_factor: float = Field(
+        10.0,
+        ge=2,
+        description="How many times longer than the slowest of late a call may take (10 s in any "
+        "case) before it has hung.",
+    )
+    max_hung_calls: int = Field(
+        3,
+        ge=0,
+        le=64,
+        description="Calls of a model that may hang at once. With more the server is not ready, "
+        "and GET /health/live asks for a restart.",
+    )
+    canary_interval_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="How long a model may be idle before it is asked something small, to know that "
+        "it answers; 0 never asks.",
+    )
+    canary_timeout_seconds: float = Field(
+        10.0, gt=0, le=600, description="How long a model may take to answer that."
+    )
+    health_cpu_percent: Rising = Field(
+        (80, 95),
+        description="Processors in use, mean of a minute: from where on /health is degraded, and "
+        "from where on critical. So are the others.",
+    )
+    health_memory_percent: Rising = Field(
+        (80, 95), description="Memory in use, of the container's limit where that is tighter."
+    )
+    health_disk_percent: Rising = Field((85, 95), description="Disk of the data directory in use.")
+    health_gpu_memory_percent: Rising = Field(
+        (85, 95), description="Memory of the fullest GPU in use."
+    )
+    health_store_seconds: Rising = Field(
+        (0.1, 1.0), description="How long Redis, or the database, takes to answer a ping."
+    )
+    health_model_seconds: Rising = Field(
+        (2.0, 8.0), description="How long an idle model takes to answer something small."
+    )
+    health_queue_wait_seconds: Rising = Field(
+        (1.0, 5.0), description="How long jobs wait for a worker."
+    )
+    health_loop_delay_seconds: Rising = Field(
+        (0.1, 1.0), description="How late the event loop is, 99th percentile of half a minute."
     )
 
     metrics_access: Annotated[Literal["key", "loopback", "open"], AnyCase] = Field(

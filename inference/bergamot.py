@@ -28,10 +28,15 @@ from streaming.errors import ModelUnavailable, TranslationFailed
 _DIRECTIONS: Final = {("en", "pt"): "enpt", ("pt", "en"): "pten"}
 """Pairs and what the names of their model directories begin with."""
 
-_THREADS: Final = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bergamot")
-"""The only threads that enter the package, and they stay. With threads that came and went it
-crashed the process (a null pointer behind its allocator's thread-local state): reproducible with
-0.2.0 by closing one translator and using the next."""
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bergamot")
+
+
+_THREADS: Final = [_threads()]
+"""The only threads that enter the package, and they stay; the last of these are in use. With
+threads that came and went it crashed the process (a null pointer behind its allocator's
+thread-local state): reproducible with 0.2.0 by closing one translator and using the next."""
 
 _LOADING: Final = threading.Lock()
 
@@ -90,18 +95,26 @@ class BergamotEngine:
     def translate(self, sentences: Sequence[Sentence]) -> list[str]:
         """One translation for each sentence; see :class:`~inference.engine.TextEngine`."""
         models = self._loaded()
-        return _THREADS.submit(
-            lambda: [self._one(models, sentence) for sentence in sentences]
-        ).result()
+        return (
+            _THREADS[-1]
+            .submit(lambda: [self._one(models, sentence) for sentence in sentences])
+            .result()
+        )
+
+    def recover(self) -> None:
+        """Other threads, beside those of which one hangs. The models are the same."""
+        _THREADS.append(_threads())
 
     def close(self) -> None:
         """Nothing to free, see above."""
 
     @staticmethod
     def _loaded() -> Mapping[tuple[str, str], Any]:
+        if _models.cache_info().currsize:
+            return _models()
         with _LOADING:  # a cached function may still run twice at once
             try:
-                return _THREADS.submit(_models).result()
+                return _THREADS[-1].submit(_models).result()
             except Exception as error:
                 raise ModelUnavailable(
                     "The embedded English-Portuguese models can't be loaded."

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from inference.ct2_layouts import UnknownLayout, detect
 from inference.engine import Sentence
+from inference.exclusive import Exclusive
 from inference.models import fingerprint
 from inference.sentences import cut
 from streaming.errors import ModelUnavailable, TranslationFailed
@@ -19,6 +20,9 @@ _MAX_TOKENS: Final = 384
 """Source tokens of one sentence; the families' position tables end at 512 or 1024."""
 
 _MAX_OUTPUT: Final = 500
+
+_RELOAD_SECONDS: Final = 5.0
+"""How long others may take to come to an end before the model is loaded anew."""
 
 _BIAS: Final = 0.25
 """How much a prefix counts against the model (β in Arivazhagan et al. 2020, arXiv 1912.03393): at
@@ -79,30 +83,55 @@ class CTranslate2Engine:
         self._beam_size = beam_size
         self._max_batch_tokens = max_batch_tokens
         self._lock = threading.Lock()
+        self._use = Exclusive()
         self._translator: Any = None
         self._source: Any = None
         self._target: Any = None
 
     def load(self) -> None:
         """Load model and SentencePiece, and run once. Idempotent, thread-safe."""
-        with self._lock:
-            if self._translator is not None:
-                return
-            try:
-                import ctranslate2
-                import sentencepiece
+        if self._translator is None:
+            with self._lock:
+                if self._translator is None:
+                    self._translator = self._loaded()
 
-                self._source = sentencepiece.SentencePieceProcessor(str(self._layout.source_spm))
-                self._target = sentencepiece.SentencePieceProcessor(str(self._layout.target_spm))
-                translator = ctranslate2.Translator(str(self._directory), **self._options)
-                source, target = min(self.pairs)
-                self._run(translator, [Sentence("1", source, target)])
-            except Exception as error:
-                raise ModelUnavailable(f"The model {self.name} can't be loaded.") from error
-            self._translator = translator
+    def recover(self) -> None:
+        """Load the model once more, beside the one in which a call hangs. Blocking."""
+        with self._lock:
+            self._translator = self._loaded()
+            self._use = Exclusive()
+
+    def reload(self) -> bool:
+        """Load the model anew, which frees all memory it has taken. Blocking.
+
+        False when other threads don't come to an end with it.
+        """
+        with self._use.alone(_RELOAD_SECONDS) as alone:
+            if alone:
+                self.close()
+                self.load()
+            return alone
+
+    def _loaded(self) -> Any:
+        try:
+            import ctranslate2
+            import sentencepiece
+
+            self._source = sentencepiece.SentencePieceProcessor(str(self._layout.source_spm))
+            self._target = sentencepiece.SentencePieceProcessor(str(self._layout.target_spm))
+            translator = ctranslate2.Translator(str(self._directory), **self._options)
+            source, target = min(self.pairs)
+            self._run(translator, [Sentence("1", source, target)])
+        except Exception as error:
+            raise ModelUnavailable(f"The model {self.name} can't be loaded.") from error
+        return translator
 
     def translate(self, sentences: Sequence[Sentence]) -> list[str]:
         """One translation for each sentence; see :class:`~inference.engine.TextEngine`."""
+        with self._use.used():
+            return self._translate(sentences)
+
+    def _translate(self, sentences: Sequence[Sentence]) -> list[str]:
         for sentence in sentences:
             if (sentence.source, sentence.target) not in self.pairs:
                 raise TranslationFailed(

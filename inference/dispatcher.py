@@ -1,72 +1,42 @@
 """Carries jobs from the event loop to worker threads and results back.
 
-The policy is :mod:`inference.batching`; this is its clock, its lock and its threads. Nothing here
-blocks the loop: the lock is held for the length of a queue operation only, models run in the
-workers, and the workers are joined off the loop.
+The policy is :mod:`inference.batching`; this is its clock and its lock. The threads are those of a
+:class:`~inference.crew.Crew`, which replaces the ones that hang or die. Nothing here blocks the
+loop: the lock is held for the length of a queue operation only, models run in the workers, and the
+workers are joined off the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 from inference.batching import BatchQueue, Schedulable, Ticket
+from inference.crew import Crew, Renew, Worker
+from inference.delivery import deliver
+from inference.load import DispatcherStats, LoadMeter
+from inference.rows import Backend, Rows
+from inference.supervision import BatchLimit, Fault, Staff, Supervision
 from streaming.errors import ModelUnavailable, Overloaded, Superseded, SurtitleError
 from streaming.types import Pressure, Priority
 
-logger = logging.getLogger(__name__)
+__all__ = ["Backend", "Dispatcher", "DispatcherStats"]
 
 J = TypeVar("J", bound=Schedulable)
-J_contra = TypeVar("J_contra", bound=Schedulable, contravariant=True)
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
+_Batch = list[Ticket[J]]
 
-_REMEMBERED_WAITS = 512
 _OVERTAKEN = "A newer request took its place."
-_STRAIN_WINDOW = 15.0
-"""Seconds over which the load is measured: a few utterances of every speaker."""
-_RECENT = 2.0
-"""Seconds over which waits are averaged."""
-
-
-class Backend(Protocol[J_contra, R_co]):
-    """One replica of a model, used by one thread at a time."""
-
-    def run(self, jobs: Sequence[J_contra]) -> Sequence[R_co | SurtitleError]:
-        """One result for each job, in order: blocking. A row that can't be done is an error
-        among the results; raising makes the dispatcher run every row alone.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherStats:
-    """Counters since the start, and what is going on now."""
-
-    queued: Mapping[Priority, int]
-    running: int
-    batches: int
-    rows: int
-    superseded: int
-    rejected: int
-    """Jobs refused because the queue was full."""
-    failed: int
-    waits: tuple[float, ...]
-    """Seconds the last jobs waited before they ran, oldest first."""
-
-    def wait(self, quantile: float) -> float:
-        """A quantile (0…1) of the last waits in seconds, by nearest rank; 0 without any."""
-        if not self.waits:
-            return 0.0
-        ranked = sorted(self.waits)
-        return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
+_LAST_CALLS: Final = 5.0
+"""Seconds that ``close`` waits for what runs."""
+_SUSPECTS: Final = 64
+_AWAY_SECONDS: Final = 5.0
 
 
 class Dispatcher(Generic[J, R]):
@@ -75,7 +45,12 @@ class Dispatcher(Generic[J, R]):
     ``failure`` makes the error of a job whose backend raised something else than a
     ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
     worker begins, and how many seconds it has waited for one. ``reserve`` is the strain from which
-    one of several workers is kept for finals: for backends whose jobs take long.
+    one of several workers is kept for finals: for backends whose jobs take long. ``renew`` makes
+    the replica of a worker that takes the place of one that hung or died; by default it is the
+    same.
+
+    A job whose worker is lost is done once more, alone in its batch. If that worker is lost, too,
+    it fails, and so does whatever is asked of its segment again: it is probably what hangs.
     """
 
     def __init__(
@@ -89,6 +64,8 @@ class Dispatcher(Generic[J, R]):
         clock: Callable[[], float] = time.monotonic,
         started: Callable[[J, float], None] = lambda _job, _waited: None,
         reserve: float = math.inf,
+        renew: Renew[Backend[J, R]] | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         if not backends or max_batch < 1:
             raise ValueError("a dispatcher needs a backend and batches of at least one")
@@ -99,27 +76,31 @@ class Dispatcher(Generic[J, R]):
         self._failure = failure
         self._clock = clock
         self._started_job = started
-        self._reserve = reserve if len(backends) > 1 else math.inf
-        self._changed = threading.Condition()
+        self._reserve = reserve
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
+        self._again: dict[asyncio.Future[R], Ticket[J]] = {}
+        """The second tickets of jobs whose worker was lost."""
+        self._suspects: deque[tuple[str, int]] = deque(maxlen=_SUSPECTS)
+        """Sessions and segments whose jobs cost two workers."""
         self._closed = False
         self._started = False
-        self._idle = len(backends)
-        self._unhurried = 0
-        """Workers that run something else than finals."""
-        self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
-        self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
-        self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
-        """When the last finals began to run, and how long they had waited."""
-        self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
-        """When batches with finals ended, the seconds the finals took of them, and whose they
-        were."""
-        self._threads = [
-            threading.Thread(
-                target=self._work, args=(backend,), name=f"{name}-{number}", daemon=True
-            )
-            for number, backend in enumerate(backends)
-        ]
+        self._crew = Crew[Backend[J, R], _Batch[J]](
+            name=name,
+            backends=backends,
+            lock=lock,
+            serve=self._work,
+            lost=self._worker_lost,
+            renew=renew,
+            policy=supervision,
+            clock=clock,
+        )
+        self._limit = BatchLimit(self._crew.policy)
+        self._batches = self._rows_taken = self._superseded = self._rejected = self._failed = 0
+        self._retried = self._out_of_memory = 0
+        self._answered_at: float | None = None
+        self._load = LoadMeter()
 
     def start(self) -> None:
         """Start the workers. What was submitted before waits for this. Idempotent."""
@@ -127,20 +108,23 @@ class Dispatcher(Generic[J, R]):
             if self._started or self._closed:
                 return
             self._started = True
-        for thread in self._threads:
-            thread.start()
+        self._crew.start()
 
     async def submit(self, job: J) -> R:
         """Run one job and return its result.
 
         Raises the job's own error, ``Superseded`` when a newer one took its place, ``Overloaded``
-        when there is no room, ``ModelUnavailable`` after ``close``. Cancelling removes the job
-        from the queue; when it already runs, its result is discarded.
+        when there is no room, ``ModelUnavailable`` after ``close`` and when all workers hang.
+        Cancelling removes the job from the queue; when it already runs, its result is discarded.
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         with self._changed:
             if self._closed:
                 raise ModelUnavailable(f"{self.name} has stopped.")
+            if self._crew.hopeless:
+                raise self._away()
+            if (job.session, job.segment) in self._suspects:
+                raise self._failure(f"{self.name} gave up on this.")
             try:
                 ticket, displaced = self._queue.put(job, self._clock())
             except Overloaded:
@@ -155,47 +139,48 @@ class Dispatcher(Generic[J, R]):
             return await future
         except asyncio.CancelledError:
             with self._changed:
+                ticket = self._again.get(future, ticket)
                 self._futures.pop(ticket, None)
                 self._queue.cancel(ticket)
             raise
+        finally:
+            self._again.pop(future, None)
 
     async def close(self) -> None:
         """Stop: what runs is finished and delivered, what waits fails with ``ModelUnavailable``.
 
-        Returns when all workers have ended. Idempotent.
+        Returns when all workers have ended but those that hang. Idempotent.
         """
         with self._changed:
             self._closed = True
             started = self._started
             stranded = [self._futures.pop(ticket, None) for ticket in self._queue.drain()]
+            self._crew.close()
             self._changed.notify_all()
         stopped = ModelUnavailable(f"{self.name} has stopped.")
         deliver([(future, stopped) for future in stranded if future is not None])
-        if started:
-            await asyncio.to_thread(self._join)
+        if started and not await asyncio.to_thread(self._crew.join, _LAST_CALLS):
+            with self._changed:
+                hanging = list(self._futures.values())
+                self._futures.clear()
+            deliver([(future, stopped) for future in hanging])
 
     @property
     def pressure(self) -> Pressure:
         """How much is asked of the workers, of late."""
         with self._changed:
-            now = self._clock()
-            _forget(self._urgent, now - _RECENT)
-            strain = self._strain(now)
-            waits = [wait for _, wait in self._urgent]
-            speakers = {name for _, (_, names) in self._work_done for name in names}
-        return Pressure(
-            strain=strain,
-            wait=sum(waits) / len(waits) if waits else 0.0,
-            speakers=len(speakers),
-            workers=len(self._threads),
-        )
+            return self._load.pressure(self._clock(), self._workers)
 
-    def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
-        names = {t.job.session for t in tickets if t.job.priority is Priority.FINAL}
-        finals = sum(ticket.job.priority is Priority.FINAL for ticket in tickets)
-        if finals:
-            seconds = (ended - began) * finals / len(tickets)
-            self._work_done.append((ended, (seconds, names)))
+    @property
+    def answered_at(self) -> float | None:
+        """When a job was last done well, on the dispatcher's clock (monotonic seconds)."""
+        return self._answered_at
+
+    @property
+    def staff(self) -> Staff:
+        """The workers, and what became of them. Cheap."""
+        with self._changed:
+            return self._crew.staff(retried=self._retried, out_of_memory=self._out_of_memory)
 
     @property
     def stats(self) -> DispatcherStats:
@@ -204,31 +189,31 @@ class Dispatcher(Generic[J, R]):
                 queued=self._queue.queued,
                 running=self._queue.running,
                 batches=self._batches,
-                rows=self._rows,
+                rows=self._rows_taken,
                 superseded=self._superseded,
                 rejected=self._rejected,
                 failed=self._failed,
-                waits=tuple(self._waits),
+                waits=tuple(self._load.waits),
+                staff=self.staff,
+                answered_at=self._answered_at,
             )
 
-    def _join(self) -> None:
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self, backend: Backend[J, R]) -> None:
-        while tickets := self._next_batch():
-            unhurried = tickets[0].job.priority is not Priority.FINAL
+    def _work(self, worker: Worker[Backend[J, R], _Batch[J]]) -> None:
+        while tickets := self._next_batch(worker):
             began = self._clock()
-            results = self._run(backend, [ticket.job for ticket in tickets])
+            results = self._run(worker, [ticket.job for ticket in tickets])
             with self._changed:
+                if not self._crew.end(worker):
+                    return
                 now = self._clock()
-                self._note_work(tickets, began, now)
-                self._idle += 1
-                self._unhurried -= unhurried
+                self._load.ended([ticket.job for ticket in tickets], began, now)
                 delivery = []
                 for ticket, result in zip(tickets, results, strict=True):
                     self._queue.done(ticket, now)
-                    self._failed += isinstance(result, SurtitleError)
+                    if isinstance(result, SurtitleError):
+                        self._failed += 1
+                    else:
+                        self._answered_at = now
                     future = self._futures.pop(ticket, None)
                     if future is not None:
                         delivery.append((future, result))
@@ -236,27 +221,25 @@ class Dispatcher(Generic[J, R]):
                 self._changed.notify_all()
             deliver(delivery)
 
-    def _next_batch(self) -> list[Ticket[J]]:
-        """Wait for work. Empty means: closed."""
+    def _next_batch(self, worker: Worker[Backend[J, R], _Batch[J]]) -> _Batch[J]:
+        """Wait for work. Empty means: closed, or given up."""
         with self._changed:
             while not self._closed:
                 now = self._clock()
                 self._drop_overtaken(now)
                 # Idle replicas share what waits rather than watch one of them do it all.
-                fair = math.ceil(len(self._queue) / self._idle)
+                fair = math.ceil(len(self._queue) / self._crew.idle)
+                most = self._limit.of(self.max_batch, now)
                 tickets = self._queue.take(
-                    now, min(self.max_batch, max(1, fair)), urgent_only=self._kept(now)
+                    now, min(most, max(1, fair)), urgent_only=self._kept(now)
                 )
                 if tickets:
-                    self._idle -= 1
-                    self._unhurried += tickets[0].job.priority is not Priority.FINAL
+                    self._crew.begin(worker, tickets)
                     self._batches += 1
-                    self._rows += len(tickets)
+                    self._rows_taken += len(tickets)
                     for ticket in tickets:
                         waited = now - ticket.ready_at
-                        self._waits.append(waited)
-                        if ticket.job.priority is Priority.FINAL:
-                            self._urgent.append((now, waited))
+                        self._load.began(ticket.job, now, waited)
                         self._started_job(ticket.job, waited)
                     return tickets
                 self._changed.wait()
@@ -268,60 +251,87 @@ class Dispatcher(Generic[J, R]):
         What has begun can't be interrupted: a final that finds every worker in the middle of a
         partial waits for the first to end it. With few finals that is rare, and a loss to partials.
         """
-        if self._unhurried < len(self._threads) - 1:
+        workers = self._crew.working
+        if workers == 1:
             return False
-        return self._strain(now) >= self._reserve
+        unhurried = sum(work[0].job.priority is not Priority.FINAL for work in self._crew.under_way)
+        if unhurried < workers - 1:
+            return False
+        return self._load.strain(now, workers) >= self._reserve
 
-    def _strain(self, now: float) -> float:
-        _forget(self._work_done, now - _STRAIN_WINDOW)
-        busy = sum(seconds for _, (seconds, _) in self._work_done)
-        return min(1.0, busy / (_STRAIN_WINDOW * len(self._threads)))
+    @property
+    def _workers(self) -> int:
+        """Those that share the load; one, while even that one is being replaced."""
+        return max(1, self._crew.working)
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]
         self._superseded += len(stale)
         deliver([(future, Superseded(_OVERTAKEN)) for future in stale if future is not None])
 
-    def _run(self, backend: Backend[J, R], jobs: Sequence[J]) -> Sequence[R | SurtitleError]:
+    def _run(
+        self, worker: Worker[Backend[J, R], _Batch[J]], jobs: Sequence[J]
+    ) -> Sequence[R | SurtitleError]:
+        return Rows(
+            name=self.name,
+            backend=worker.backend,
+            failure=self._failure,
+            calls=partial(self._note_call, worker),
+            ran_out=self._note_shortage,
+            reloaded=self._note_reload,
+        ).run(jobs)
+
+    def _note_call(self, worker: Worker[Backend[J, R], _Batch[J]]) -> None:
+        with self._changed:
+            self._crew.progress(worker)
+
+    def _note_shortage(self, rows: int) -> None:
+        with self._changed:
+            self._out_of_memory += 1
+            self._limit.ran_out(rows, self._clock())
+
+    def _note_reload(self) -> None:
+        with self._changed:
+            self._crew.restarts += 1
+
+    def _worker_lost(self, tickets: _Batch[J], _fault: Fault) -> None:
+        """Do the jobs of a lost worker once more, on any other. The lock is held."""
+        now = self._clock()
+        failures: list[tuple[asyncio.Future[R], SurtitleError]] = []
+        for ticket in tickets:
+            self._queue.done(ticket, now)
+            future = self._futures.pop(ticket, None)
+            if future is None:  # nobody waits for it any more
+                continue
+            if (error := self._retry(ticket.job, future, now)) is not None:
+                self._failed += 1
+                failures.append((future, error))
+        if self._crew.hopeless:
+            stranded = [self._futures.pop(ticket, None) for ticket in self._queue.drain()]
+            failures += [(future, self._away()) for future in stranded if future is not None]
+        self._changed.notify_all()
+        deliver(failures)
+
+    def _retry(self, job: J, future: asyncio.Future[R], now: float) -> SurtitleError | None:
+        """Queue a job again; or why it fails."""
+        if self._closed:
+            return ModelUnavailable(f"{self.name} has stopped.")
+        if future in self._again:
+            self._suspects.append((job.session, job.segment))
+            return self._failure(f"{self.name} gave up on this.")
         try:
-            results = backend.run(jobs)
-            if len(results) != len(jobs):
-                raise RuntimeError(f"{len(results)} results for {len(jobs)} jobs")  # noqa: TRY301 - it is retried like any other fault
-        except Exception as error:
-            if len(jobs) > 1:
-                return [self._run(backend, [job])[0] for job in jobs]
-            if isinstance(error, SurtitleError):
-                return [error]
-            # The cause is for our log; clients are told no internals.
-            logger.exception("%s could not do a job", self.name)
-            failed = self._failure(f"{self.name} could not process this.")
-            failed.__cause__ = error
-            return [failed]
-        return results
+            ticket, displaced = self._queue.put(job, now)
+        except Overloaded as error:
+            return error
+        ticket.group = object()  # equal to no other: it shares its batch with none
+        self._retried += 1
+        self._futures[ticket] = future
+        self._again[future] = ticket
+        losers = [self._futures.pop(loser, None) for loser in displaced]
+        self._superseded += len(displaced)
+        deliver([(loser, Superseded(_OVERTAKEN)) for loser in losers if loser is not None])
+        return None
 
-
-def _forget(noted: deque[tuple[float, Any]], before: float) -> None:
-    while noted and noted[0][0] < before:
-        noted.popleft()
-
-
-def deliver(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    """Hand results to their loops, one call for each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for future, result in results:
-        by_loop.setdefault(future.get_loop(), []).append((future, result))
-    for loop, items in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_settle, items)
-        except RuntimeError:  # the loop has closed: nobody waits for these any more
-            logger.debug("%d results came after their event loop had closed", len(items))
-
-
-def _settle(items: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    for future, result in items:
-        if future.done():  # cancelled meanwhile
-            continue
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+    def _away(self) -> ModelUnavailable:
+        message = f"{self.name} does not answer; the server has to be restarted."
+        return ModelUnavailable(message, retry_after=_AWAY_SECONDS)

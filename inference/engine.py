@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from inference.routing import First
 
@@ -135,4 +135,13 @@ class RemoteEngine(Protocol):
 
     async def close(self) -> None:
         """Close its connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Recoverable(Protocol):
+    """An engine that can go on although one of its calls never comes back."""
+
+    def recover(self) -> None:
+        """Make room for other calls beside the one that hangs: blocking."""
         ...

@@ -8,9 +8,11 @@ from typing import cast
 
 from inference.batching import BatchQueue
 from inference.dispatcher import Dispatcher
-from inference.engine import RemoteEngine, Sentence, TextEngine
+from inference.engine import Recoverable, RemoteEngine, Sentence, TextEngine
 from inference.remote_dispatcher import RemoteDispatcher
 from inference.routing import First, Pair
+from inference.rows import Backend, Reloadable
+from inference.supervision import Fault, Supervision
 from streaming.errors import SurtitleError, TranslationFailed
 from streaming.types import Priority
 
@@ -54,6 +56,15 @@ class _Backend:
         done = dict(zip(wanted, self._engine.translate(wanted), strict=True))
         return [[done[one] for one in job.sentences] for job in jobs]
 
+    def reload(self) -> bool:
+        return isinstance(self._engine, Reloadable) and self._engine.reload()
+
+    def renewed(self, _old: Backend[Work, list[str]], fault: Fault) -> _Backend:
+        """The same engine, made fit for use although a call hangs in it."""
+        if fault is Fault.HUNG and isinstance(self._engine, Recoverable):
+            self._engine.recover()
+        return self
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lane:
@@ -66,6 +77,11 @@ class Lane:
     remote: bool = False
     first: First = False
     steerable: bool = False
+
+    @property
+    def workers(self) -> Dispatcher[Work, list[str]] | None:
+        """Those of an engine in this process."""
+        return self.dispatcher if isinstance(self.dispatcher, Dispatcher) else None
 
     @property
     def available(self) -> bool:
@@ -91,7 +107,7 @@ def _queue(capacity: int) -> BatchQueue[Work]:
     )
 
 
-def lane_here(engine: TextEngine, capacity: int) -> Lane:
+def lane_here(engine: TextEngine, capacity: int, supervision: Supervision | None = None) -> Lane:
     """The lane of an engine in this process; ``capacity`` bounds the jobs that wait."""
     dispatcher: Dispatcher[Work, list[str]] = Dispatcher(
         name=f"translate-{engine.name}",
@@ -99,6 +115,8 @@ def lane_here(engine: TextEngine, capacity: int) -> Lane:
         queue=_queue(capacity),
         max_batch=engine.max_batch,
         failure=TranslationFailed,
+        renew=_Backend(engine).renewed,
+        supervision=supervision,
     )
     return Lane(engine, dispatcher, engine.replicas, steerable=engine.steerable)
 

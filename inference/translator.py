@@ -23,6 +23,7 @@ from inference.memory import CacheStats, SentenceMemory
 from inference.outages import Outages
 from inference.routing import Hop, Pair, Plan, Router
 from inference.sentences import split
+from inference.supervision import Staff, Supervision
 from streaming.errors import (
     ModelUnavailable,
     Overloaded,
@@ -30,7 +31,7 @@ from streaming.errors import (
     SurtitleError,
     TranslationFailed,
 )
-from streaming.types import Route, RouteKind, Translation, TranslationJob
+from streaming.types import Priority, Route, RouteKind, Translation, TranslationJob
 
 _CHUNK: Final = 8
 """Sentences in one job. A long text is many jobs, so that live captions get in between."""
@@ -61,11 +62,12 @@ class TextTranslator:
         *,
         capacity: int = 512,
         remembered: int = 10_000,
+        supervision: Supervision | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engines = tuple(engines)
         self._remotes = tuple(remotes)
-        self._lanes = [lane_here(engine, capacity) for engine in engines]
+        self._lanes = [lane_here(engine, capacity, supervision) for engine in engines]
         self._lanes += [lane_elsewhere(remote, capacity) for remote in remotes]
         names = [lane.name for lane in self._lanes]
         if len(set(names)) < len(names):
@@ -156,6 +158,37 @@ class TextTranslator:
             f"What translates {_shown(pair[0])} to {_shown(pair[1])} does not answer just now.",
             retry_after=1.0,
         )
+
+    @property
+    def staff(self) -> Mapping[str, Staff]:
+        """The workers here by engine name, and what became of them. Cheap."""
+        return {lane.name: lane.workers.staff for lane in self._lanes if lane.workers}
+
+    def answered_at(self, name: str) -> float | None:
+        """When an engine here last did a job well, in monotonic seconds."""
+        workers = self._here(name).workers
+        return None if workers is None else workers.answered_at
+
+    async def probe(self, name: str, number: int) -> None:
+        """Have an engine here translate a word, whatever is in memory: raises what it raises.
+
+        Probes have numbers of their own.
+        """
+        lane = self._here(name)
+        source, target = min(lane.pairs)
+        job = TranslationJob(
+            session="probe",
+            segment=number,
+            revision=0,
+            text="1.",
+            source=source,
+            target=target,
+            priority=Priority.FINAL,
+        )
+        await self._run(job, lane, [(Sentence(job.text, source, target),)], 0)
+
+    def _here(self, name: str) -> Lane:
+        return next(lane for lane in self._lanes if lane.workers and lane.name == name)
 
     def forget(self) -> None:
         """Empty the memory of sentences."""

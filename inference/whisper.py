@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,10 @@ from inference.batching import BatchQueue
 from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
+from inference.murmur import murmur
 from inference.observing import BatchObserver
+from inference.rows import Backend
+from inference.supervision import Fault, Staff, Supervision
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import (
@@ -54,6 +57,7 @@ _GPU_BATCH: Final = 32
 _GPU_REPLICAS: Final = 2
 _NO_TRANSLATION: Final = ("turbo", "distil")
 """Marks of models that have the translate token but were not trained on translation."""
+_MURMUR: Final = murmur(1.0)
 
 
 def _group(row: Row) -> Hashable:
@@ -89,8 +93,11 @@ class WhisperRecognizer:
         replicas: int,
         max_batch: int | None,
         beam_size: int = BEAM,
+        renew: Callable[[], WhisperEngine] | None = None,
+        supervision: Supervision | None = None,
     ) -> None:
         self._engine = engine
+        self._load_another = renew
         self._tokens = tokens
         self._name = name
         self.device = device
@@ -107,6 +114,8 @@ class WhisperRecognizer:
             failure=RecognitionFailed,
             started=_note_wait,
             reserve=_RESERVE,
+            renew=self._renew,
+            supervision=supervision,
         )
 
     @classmethod
@@ -121,6 +130,7 @@ class WhisperRecognizer:
         threads: int | None = None,
         beam_size: int = BEAM,
         max_batch: int | None = None,
+        supervision: Supervision | None = None,
     ) -> WhisperRecognizer:
         """Load the model in a directory. Blocking: takes from half a second to a minute.
 
@@ -137,13 +147,17 @@ class WhisperRecognizer:
             device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
         cuda = device == "cuda"
         replicas = replicas or (_GPU_REPLICAS if cuda else physical_cores())
-        model = ctranslate2.models.Whisper(
-            str(path),
-            device=device,
-            compute_type=_compute_type(device, compute_type),
-            inter_threads=replicas,
-            intra_threads=threads or 1,
-        )
+
+        def loaded(workers: int) -> ctranslate2.models.Whisper:
+            return ctranslate2.models.Whisper(
+                str(path),
+                device=device,
+                compute_type=_compute_type(device, compute_type),
+                inter_threads=workers,
+                intra_threads=threads or 1,
+            )
+
+        model = loaded(replicas)
         # A spectrogram's products are small, and BLAS's own threads spin for a while after each:
         # 100 ms of a core for 4 ms of work.
         threadpool_limits(1, user_api="blas")
@@ -157,6 +171,8 @@ class WhisperRecognizer:
             replicas=replicas,
             max_batch=max_batch,
             beam_size=beam_size,
+            renew=lambda: WhisperEngine(loaded(1), tokens),
+            supervision=supervision,
         )
 
     @property
@@ -179,6 +195,26 @@ class WhisperRecognizer:
     def stats(self) -> DispatcherStats:
         """What waits and runs, and how long jobs waited."""
         return self._dispatcher.stats
+
+    @property
+    def staff(self) -> Staff:
+        """The workers, and what became of them."""
+        return self._dispatcher.staff
+
+    @property
+    def answered_at(self) -> float | None:
+        """When a job was last done well, in monotonic seconds."""
+        return self._dispatcher.answered_at
+
+    async def probe(self, number: int) -> None:
+        """Have something that sounds a little like speech recognised: raises what it raises.
+
+        Probes have numbers of their own. What is heard in it does not matter, nor how sure it is.
+        """
+        job = RecognitionJob("probe", number, 1, _MURMUR, Priority.FINAL, language="en")
+        row = self._row(job)
+        row.probe = True
+        await self._dispatcher.submit(row)
 
     @property
     def pressure(self) -> Pressure:
@@ -234,6 +270,19 @@ class WhisperRecognizer:
             words = () if job.words else None
             return Hypothesis("", language, confidence=0.0, no_speech_probability=1.0, words=words)
         return await self._dispatcher.submit(self._row(job))
+
+    def _renew(self, backend: Backend[Row, Hypothesis], fault: Fault) -> Backend[Row, Hypothesis]:
+        """A replica for a worker that takes another's place.
+
+        One that hangs keeps a worker inside the library: what takes its place has weights of its
+        own, and the others stay as they are.
+        """
+        if fault is Fault.HUNG and self._load_another is not None:
+            engine = self._load_another()
+            engine.observe = self._engine.observe
+            engine.warm(BUCKETS[0])
+            return engine
+        return backend
 
     def _row(self, job: RecognitionJob) -> Row:
         return Row(

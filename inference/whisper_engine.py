@@ -36,6 +36,7 @@ from inference.decoding import (
     token_cap,
     wider,
 )
+from inference.exclusive import Exclusive
 from inference.observing import BatchObserver, RecognitionBatch, unobserved
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed, SurtitleError
@@ -56,6 +57,9 @@ Mel = NDArray[np.float32]
 _MAX_LENGTH: Final = 448
 _TYPICAL_TOKENS: Final = 24
 _SAMPLES: Final = 3  # hypotheses drawn at a fallback temperature
+_MOMENT: Final = 0.005
+_RELOAD_SECONDS: Final = 5.0
+"""How long others may take to come to an end before a model is loaded anew."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +75,8 @@ class Row:
     """How many tokens of the prompt, at its beginning, are words to favour and no context."""
     waited: float = 0.0
     """Seconds it waited for a worker."""
+    probe: bool = False
+    """Asked to know whether the model answers: whatever it answers will do."""
 
     @property
     def session(self) -> str:
@@ -173,6 +179,7 @@ class WhisperEngine:
 
     def __init__(self, model: ctranslate2.models.Whisper, tokens: WhisperTokens) -> None:
         self._model = model
+        self._use = Exclusive()
         self._tokens = tokens
         self._extract: Callable[..., Mel] = FeatureExtractor(feature_size=model.n_mels)
         self.observe: BatchObserver = unobserved
@@ -180,13 +187,46 @@ class WhisperEngine:
 
     def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         """Recognise rows of one group, in order."""
+        with self._use.used():
+            if self._model.model_is_loaded:
+                return self._run(rows)
+        if not self.reload():  # there was no memory for it the last time
+            raise RecognitionFailed("The model is being loaded.")
+        return self.run(rows)
+
+    def reload(self) -> bool:
+        """Load the model anew, which frees all memory it has taken. Blocking.
+
+        False when other threads don't come to an end with it.
+        """
+        with self._use.alone(_RELOAD_SECONDS) as alone:
+            # `encode` would not notice that the model is away: nobody may be in it.
+            if not (alone and self._unload()):
+                return False
+            self._model.load_model()
+            return True
+
+    def _unload(self) -> bool:
+        """Whether the library does it: only while none of its own workers is at work, and without
+        a word if one is. They are for a moment after their call has returned.
+        """
+        end = time.monotonic() + _RELOAD_SECONDS
+        while True:
+            self._model.unload_model()
+            if not self._model.model_is_loaded:
+                return True
+            if time.monotonic() > end:
+                return False
+            time.sleep(_MOMENT)
+
+    def _run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         began = time.monotonic()
         works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
         self._forget_leaks(works)
         final = rows[0].final
         if final:
-            self._redo(works)
+            self._redo([work for work in works if not work.row.probe])
         self._align([work for work in works if work.row.job.words or work.awaited])
         encoded = works[0].encode_seconds
         decoded = time.monotonic() - began - encoded

@@ -45,7 +45,9 @@ class LoopDelay:
             )
         except httpx.TransportError:
             return ""
-        return answer.text if answer.is_success else ""
+        # A server whose processors are full says so with a 503, and says everything else as well.
+        known = answer.is_success or answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+        return answer.text if known else ""
 
 
 def buckets(metrics: str) -> dict[float, float]:

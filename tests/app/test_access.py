@@ -52,6 +52,7 @@ ROUTES: Final = (
     Route("GET", "/languages", "", 200),
     Route("GET", "/health", "", 200),
     Route("GET", "/health/simple", "", 200),
+    Route("GET", "/health/live", "", 200),
     Route("GET", "/metrics", METRICS, 200),
     Route("GET", "/schema", "", 200),
     Route("GET", "/schema/openapi.json", "", 200),

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from guards.errors import StoreUnavailable
 from tests.app.support import client
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -49,46 +48,6 @@ async def test_nothing_else_is_served(tmp_path: Path, path: str) -> None:
         response = await http.get(path)
         assert response.status_code == 404
         assert response.json()["code"] == "not_found"
-
-
-async def test_health(tmp_path: Path) -> None:
-    async with client(tmp_path) as (http, fakes):
-        del http.headers["Authorization"]
-        health = (await http.get("/health")).json()
-        assert (health["status"], health["reasons"], health["store"]) == ("ok", [], "ok")
-        assert health["models"] == {"speech": "fake"}
-        assert health["machine"]["memory_available_mib"] > 0
-        assert (await http.get("/health/simple")).status_code == 200
-
-        fakes.services.draining = True
-        assert (await http.get("/health")).json()["status"] == "degraded"
-        simple = await http.get("/health/simple")
-        assert (simple.status_code, simple.json()) == (503, {"status": "draining"})
-
-        fakes.services.draining = fakes.services.ready = False
-        assert (await http.get("/health")).json()["status"] == "critical"
-        simple = await http.get("/health/simple")
-        assert (simple.status_code, simple.json()) == (503, {"status": "starting"})
-
-
-async def test_lowered_limits_are_told(tmp_path: Path) -> None:
-    async with client(tmp_path, adaptive_limits=False) as (http, fakes):
-        fakes.services.limiter.load.level = 2
-        health = (await http.get("/health")).json()
-        assert health["status"] == "degraded"
-        assert "limits of the lower tiers are lowered by 2 of 3" in health["reasons"]
-
-
-async def test_a_store_that_is_away_is_critical(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail() -> None:
-        raise StoreUnavailable("gone")
-
-    async with client(tmp_path) as (http, fakes):
-        monkeypatch.setattr(fakes.services.keyring.store, "ping", fail)
-        health = (await http.get("/health")).json()
-        assert (health["status"], health["store"]) == ("critical", "unavailable")
 
 
 async def test_languages_have_libretranslates_shape(tmp_path: Path) -> None:

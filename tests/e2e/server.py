@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+SURTITLE = [str(Path(sys.executable).with_name("surtitle")), "serve"]
+
+
 @contextmanager
-def serving(folder: Path, **variables: str) -> Iterator[Server]:
+def serving(
+    folder: Path, command: Sequence[str] = SURTITLE, ready: bool = True, /, **variables: str
+) -> Iterator[Server]:
     """Start ``surtitle serve`` with its data in a folder; wait until it is ready; stop it.
 
     The stop is SIGTERM, and the server must leave with 0.
@@ -65,14 +70,14 @@ def serving(folder: Path, **variables: str) -> Iterator[Server]:
         "HF_HUB_OFFLINE": "1",
         **variables,
     }
-    command = [str(Path(sys.executable).with_name("surtitle")), "serve"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, env=environment, cwd=folder, stdout=out, stderr=subprocess.STDOUT
         )
     server = Server("127.0.0.1", port, ADMIN_KEY, log, process)
     try:
-        _wait_until_ready(server)
+        if ready:
+            _wait_until_ready(server)
         yield server
     finally:
         process.send_signal(signal.SIGTERM)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from inference import bergamot
 from inference.bergamot import BergamotEngine
 from inference.engine import Sentence
 from inference.markup import translate_around
@@ -131,3 +134,12 @@ def test_a_text_without_words_is_left_alone() -> None:
     assert (
         translate_around("<br> 🎉 https://example.com/x", fail) == "<br> 🎉 https://example.com/x"
     )
+
+
+def test_it_goes_on_although_all_its_threads_hang(engine: BergamotEngine) -> None:
+    release = threading.Event()
+    for _ in range(os.cpu_count() or 1):
+        bergamot._THREADS[-1].submit(release.wait)
+    engine.recover()
+    assert "bom dia" in to_portuguese(engine, "Good morning.").lower()
+    release.set()

@@ -259,3 +259,17 @@ def test_a_gpu_translates(models: Path, compute_type: str) -> None:
     made.load()
     work = [Sentence(text, "en", "pt") for text in sentences(20, 40)]
     assert all(made.translate(work))
+
+
+def test_a_new_instance_beside_one_in_use_and_one_loaded_anew_say_the_same(models: Path) -> None:
+    made = engine(models, "opus-mt-en-de")
+    wanted = [Sentence(text, "en", "de") for text in sentences(3, seed=5)]
+    before = made.translate(wanted)
+    first = made._translator
+    with made._use.used():  # as a call that hangs does
+        made.recover()
+    assert made._translator is not first
+    assert made.translate(wanted) == before
+    assert made.reload(), "what hangs in the old one is in nobody's way"
+    assert made.translate(wanted) == before
+    made.close()

@@ -10,9 +10,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from inference.silero import CONTEXT, SileroDetector, packaged_model
+from inference.silero import SileroDetector, packaged_model
+from inference.supervision import Supervision
+from inference.voice_gate import CONTEXT
 from streaming.errors import ModelUnavailable
 from streaming.types import SAMPLE_RATE, WINDOW, Audio, Probabilities, Windows
+from tests.clock import Clock
 from tests.speech import audioeval_clips
 
 
@@ -208,6 +211,82 @@ async def test_a_failing_model_fails_the_call_and_not_the_thread(
     assert "luck" not in caught.value.message
     assert "out of luck" in caplog.text
     assert (await detector.open().detect(spoken()[:2])).tolist() == [0.5, 0.5]
+    await detector.close()
+
+
+class Wrapped:
+    """A real session, until told otherwise."""
+
+    def __init__(self) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(packaged_model()), options)
+        self.hang_in = -1
+        self.entered = threading.Event()
+        self.release = threading.Event()
+        self.poison: np.ndarray | None = None
+
+    def run(self, outputs: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.hang_in -= 1
+        if self.hang_in == 0:
+            self.entered.set()
+            assert self.release.wait(60)
+        if self.poison is not None and (inputs["input"][:, CONTEXT:] == self.poison).all(1).any():
+            raise RuntimeError("can't bear it")
+        found: list[np.ndarray] = self.session.run(outputs, inputs)
+        return found
+
+
+async def test_a_round_that_hangs_is_done_again_and_changes_no_stream() -> None:
+    first, clock = Wrapped(), Clock()
+    first.hang_in = 20
+    detector = SileroDetector(
+        first, gate=None, renew=Wrapped, supervision=Supervision(longest=5), clock=clock
+    )
+    detector.start()
+    one, other = spoken(0), spoken(1)
+    asked = [asyncio.create_task(detector.open().detect(windows)) for windows in (one, other)]
+    assert await asyncio.to_thread(first.entered.wait, 30)
+    for _ in range(12):
+        clock.now += 0.5
+        detector._crew.look()
+    found = await asyncio.gather(*asked)
+    np.testing.assert_allclose(found[0], straight(one), atol=1e-4)
+    np.testing.assert_allclose(found[1], straight(other), atol=1e-4)
+    staff = detector.stats.staff
+    assert (staff.hung, staff.restarts, staff.abandoned) == (1, 1, 1)
+    assert staff.retried >= 1
+    assert detector.stats.answered_at is not None
+    first.release.set()
+    await detector.close()
+
+
+async def test_a_session_that_dies_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    class Dying:
+        def run(self, *_arguments: object) -> None:
+            raise SystemExit(1)
+
+    detector = SileroDetector(Dying(), gate=None, renew=Wrapped)
+    detector.start()
+    windows = spoken()
+    np.testing.assert_allclose(await detector.open().detect(windows), straight(windows), atol=1e-4)
+    assert detector.stats.staff.restarts == 1
+    assert "a worker died" in caplog.text
+    await detector.close()
+
+
+async def test_what_fails_one_stream_fails_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    session = Wrapped()
+    one, other = spoken(0), spoken(1)
+    session.poison = one[3]
+    detector = SileroDetector(session, gate=None)
+    asked = [asyncio.create_task(detector.open().detect(windows)) for windows in (one, other)]
+    await asyncio.sleep(0)
+    detector.start()
+    failed, found = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(failed, ModelUnavailable)
+    np.testing.assert_allclose(np.asarray(found), straight(other), atol=1e-4)
+    assert "can't bear it" in caplog.text
     await detector.close()
 
 

@@ -20,6 +20,6 @@ def base_path() -> Path:
     return ModelStore(folder).speech("base").path
 
 
-def load_base() -> WhisperRecognizer:
+def load_base(replicas: int | None = None) -> WhisperRecognizer:
     """A recogniser of the default model, to be started and closed by the test."""
-    return WhisperRecognizer.load(base_path(), name="base", device="cpu")
+    return WhisperRecognizer.load(base_path(), name="base", device="cpu", replicas=replicas)

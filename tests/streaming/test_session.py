@@ -539,6 +539,27 @@ def test_a_final_that_cannot_be_had_is_what_was_last_heard_and_told() -> None:
     assert isinstance(harness.events[-1], wire.DoneEvent)
 
 
+def test_a_final_of_which_nothing_was_heard_is_told_and_so_is_its_marker() -> None:
+    harness = Harness()
+    harness.start(source="en", interim=False)
+    harness.send(s16(speech("alpha bravo")))
+    harness.say(type="finalize", marker="m")
+    harness.say(type="stop")
+    asked = 0
+    while harness.recognitions:
+        job = harness.recognitions.pop()
+        harness.session.receive_recognition_failure(job, RecognitionFailed("always"))
+        harness.pump()
+        asked += 1
+    assert asked > 1, "it is asked for again"
+    told = [event for event in harness.events if isinstance(event, wire.ErrorEvent)]
+    assert [(event.code, event.retryable, event.details) for event in told] == [
+        ("recognition_failed", True, {"segment": 0})
+    ]
+    assert [event.marker for event in harness.of(wire.MarkerEvent)] == ["m"]
+    assert isinstance(harness.events[-1], wire.DoneEvent)
+
+
 def test_a_broken_container_finalises_what_was_heard() -> None:
     harness = Harness()
     harness.start(encoding="opus", source="en")

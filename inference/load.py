@@ -1,0 +1,96 @@
+"""What a dispatcher has done and how much is asked of it. Pure: time is an argument."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from inference.batching import Schedulable
+from inference.supervision import Staff
+from streaming.types import Pressure, Priority
+
+_REMEMBERED_WAITS: Final = 512
+_STRAIN_WINDOW: Final = 15.0
+"""Seconds over which the load is measured: a few utterances of every speaker."""
+_RECENT: Final = 2.0
+"""Seconds over which waits are averaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStats:
+    """Counters since the start, and what is going on now."""
+
+    queued: Mapping[Priority, int]
+    running: int
+    batches: int
+    rows: int
+    superseded: int
+    rejected: int
+    """Jobs refused because the queue was full."""
+    failed: int
+    waits: tuple[float, ...]
+    """Seconds the last jobs waited before they ran, oldest first."""
+    staff: Staff = field(default_factory=Staff)
+    """The workers, and what became of them."""
+    answered_at: float | None = None
+    """When a job was last done well, on the dispatcher's clock (monotonic seconds)."""
+
+    def wait(self, quantile: float) -> float:
+        """A quantile (0…1) of the last waits in seconds, by nearest rank; 0 without any."""
+        if not self.waits:
+            return 0.0
+        ranked = sorted(self.waits)
+        return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
+
+
+class LoadMeter:
+    """Measures how long jobs wait, and what finals take of the workers' time."""
+
+    def __init__(self) -> None:
+        self.waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
+        """Seconds the last jobs waited before they ran, oldest first."""
+        self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
+        """When the last finals began to run, and how long they had waited."""
+        self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
+        """When batches with finals ended, the seconds the finals took of them, and whose they
+        were."""
+
+    def began(self, job: Schedulable, now: float, waited: float) -> None:
+        """A job has begun to run."""
+        self.waits.append(waited)
+        if job.priority is Priority.FINAL:
+            self._urgent.append((now, waited))
+
+    def ended(self, jobs: Sequence[Schedulable], began: float, now: float) -> None:
+        """A batch has ended."""
+        finals = [job for job in jobs if job.priority is Priority.FINAL]
+        if finals:
+            seconds = (now - began) * len(finals) / len(jobs)
+            self._work_done.append((now, (seconds, {job.session for job in finals})))
+
+    def strain(self, now: float, workers: int) -> float:
+        """The share of the workers' time that finals take, 0…1."""
+        _forget(self._work_done, now - _STRAIN_WINDOW)
+        busy = sum(seconds for _, (seconds, _) in self._work_done)
+        return min(1.0, busy / (_STRAIN_WINDOW * workers))
+
+    def pressure(self, now: float, workers: int) -> Pressure:
+        """All of it, of late."""
+        _forget(self._urgent, now - _RECENT)
+        strain = self.strain(now, workers)
+        waits = [wait for _, wait in self._urgent]
+        speakers = {name for _, (_, names) in self._work_done for name in names}
+        return Pressure(
+            strain=strain,
+            wait=sum(waits) / len(waits) if waits else 0.0,
+            speakers=len(speakers),
+            workers=workers,
+        )
+
+
+def _forget(noted: deque[tuple[float, Any]], before: float) -> None:
+    while noted and noted[0][0] < before:
+        noted.popleft()

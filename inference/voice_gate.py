@@ -1,0 +1,95 @@
+"""What a voice stream remembers, and which windows need no model.
+
+Pure: most streams are idle, and what is no louder than what was no speech before is answered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streaming.types import Probabilities, Windows
+
+CONTEXT: Final = 64
+"""Samples before a window that the model is given with it."""
+
+STATE: Final = 128
+"""Numbers in each of the two layers of the model's state."""
+_UNLIKELY: Final = 0.1
+"""The energy gate is for streams whose last probability was below this."""
+_ABOVE_FLOOR: Final = 1.6
+"""How much louder than its background (in amplitude: 4 dB) a window is that the gate lets pass."""
+_UNHEARD: Final = 7
+"""Windows in a row that the gate may hold back: one in eight is listened to in any case, so that
+speech hardly louder than its background is found a quarter of a second later, within the audio
+that is kept from before an onset."""
+_FALL, _RISE = 0.5, 0.05
+"""How fast the idea of the background follows quieter windows, and louder ones."""
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """What a stream carries from window to window. Only one thread at a time touches it."""
+
+    state: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, STATE), np.float32))
+    context: NDArray[np.float32] = field(default_factory=lambda: np.zeros(CONTEXT, np.float32))
+    last: float = 0.0
+    floor: float = 0.0
+    """RMS of its background; 0 until one was heard."""
+    unheard: int = 0
+    """Windows since the model listened last."""
+
+    def learn(self, level: float) -> None:
+        """Take the level of a window in which nobody speaks."""
+        rate = _RISE if level > self.floor > 0 else _FALL
+        self.floor = level if self.floor == 0 else self.floor + rate * (level - self.floor)
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Windows of one stream that wait or are worked on, the first ``done`` of them answered."""
+
+    memory: Memory
+    windows: Windows
+    levels: list[float]
+    gate: float
+    future: asyncio.Future[Probabilities]
+    probabilities: Probabilities
+    done: int = 0
+    dropped: bool = False
+    retried: bool = False
+    """Whether a thread was lost with it before."""
+
+    def skip_quiet(self) -> bool:
+        """Answer windows the gate lets be answered without the model. True if none are left."""
+        memory = self.memory
+        while self.done < len(self.windows):
+            level = self.levels[self.done]
+            if memory.last >= _UNLIKELY:
+                return False
+            if level >= self.gate and not self._is_background(level):
+                return False
+            memory.unheard += 1
+            self._answer(0.0)
+        return True
+
+    def take(self, probability: float) -> None:
+        """Answer the next window with what the model found."""
+        self.memory.unheard = 0
+        self._answer(probability)
+
+    def _is_background(self, level: float) -> bool:
+        memory = self.memory
+        return self.gate > 0 and level < _ABOVE_FLOOR * memory.floor and memory.unheard < _UNHEARD
+
+    def _answer(self, probability: float) -> None:
+        self.probabilities[self.done] = probability
+        self.memory.last = probability
+        self.memory.context = self.windows[self.done, -CONTEXT:]
+        if probability < _UNLIKELY:
+            self.memory.learn(self.levels[self.done])
+        self.done += 1

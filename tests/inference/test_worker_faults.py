@@ -1,0 +1,404 @@
+"""Workers that hang and die, on real threads; time is the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from inference.batching import BatchQueue
+from inference.dispatcher import Dispatcher
+from inference.rows import Backend
+from inference.supervision import Fault, Supervision
+from streaming.errors import ModelUnavailable, RecognitionFailed, SurtitleError
+from streaming.types import Priority
+from tests.clock import Clock
+from tests.inference.test_dispatcher import Job, submitted
+
+POLICY = Supervision(longest=60, shortest=10, factor=10, loading=120, most_abandoned=2)
+
+
+class Hospital:
+    """What models share: what hangs until it is let go, and what was done by which."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self.done: list[tuple[int, list[str]]] = []
+        self.hung = False
+
+
+class Model:
+    """Upper-cases. The first batch with ``hang`` hangs, and each with ``poison``; ``die`` is the
+    end of all models that are not made anew.
+    """
+
+    made = 0
+
+    def __init__(self, hospital: Hospital, *, mortal: bool = True) -> None:
+        self.hospital, self.mortal = hospital, mortal
+        self.number, Model.made = Model.made, Model.made + 1
+
+    def run(self, jobs: Sequence[Job]) -> Sequence[str | SurtitleError]:
+        texts = [job.text for job in jobs]
+        self.hospital.done.append((self.number, texts))
+        hangs = "hang" in texts and not self.hospital.hung
+        if hangs or "poison" in texts:
+            self.hospital.hung = True
+            self.hospital.entered.release()
+            assert self.hospital.release.wait(60)
+        if self.mortal and "die" in texts:
+            raise SystemExit(1)
+        return [text.upper() for text in texts]
+
+
+Make = Callable[..., Dispatcher[Job, str]]
+
+
+@pytest.fixture
+def hospital() -> Hospital:
+    Model.made = 0
+    return Hospital()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def make(hospital: Hospital, clock: Clock) -> AsyncIterator[Make]:
+    made: list[Dispatcher[Job, str]] = []
+
+    def build(
+        replicas: int = 1,
+        *,
+        renew: Callable[[Backend[Job, str], Fault], Backend[Job, str]] | None = None,
+        policy: Supervision = POLICY,
+        max_batch: int = 4,
+    ) -> Dispatcher[Job, str]:
+        dispatcher: Dispatcher[Job, str] = Dispatcher(
+            name="model",
+            backends=[Model(hospital) for _ in range(replicas)],
+            queue=BatchQueue(group=lambda _job: 0, patience=0.0),
+            max_batch=max_batch,
+            failure=RecognitionFailed,
+            clock=clock,
+            renew=renew or (lambda _backend, _fault: Model(hospital, mortal=False)),
+            supervision=policy,
+        )
+        made.append(dispatcher)
+        return dispatcher
+
+    yield build
+    hospital.release.set()
+    for dispatcher in made:
+        await dispatcher.close()
+
+
+def pass_time(dispatcher: Dispatcher[Job, str], clock: Clock, seconds: float) -> None:
+    """Let watched time pass. The watchdog's own thread may look as well: it sees the same."""
+    for _ in range(round(2 * seconds)):
+        clock.now += 0.5
+        dispatcher._crew.look()
+
+
+async def stuck(hospital: Hospital) -> None:
+    """Wait until a model hangs."""
+    assert await asyncio.to_thread(hospital.entered.acquire, timeout=30)
+
+
+def hanging(dispatcher: Dispatcher[Job, str]) -> int:
+    return dispatcher.stats.staff.abandoned
+
+
+async def test_a_hung_call_is_given_up_and_its_jobs_done_elsewhere(
+    make: Make, hospital: Hospital, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = make()
+    tasks = await submitted(dispatcher, Job("a"), Job("hang"), Job("b"))
+    dispatcher.start()
+    await stuck(hospital)
+    pass_time(dispatcher, clock, 59)
+    assert not any(task.done() for task in tasks), "no call came back yet: it may take longest"
+    with caplog.at_level(logging.ERROR):
+        pass_time(dispatcher, clock, 2)
+        assert await asyncio.gather(*tasks) == ["A", "HANG", "B"]
+    assert "given up" in caplog.text
+    first, *again = hospital.done
+    assert first == (0, ["a", "hang", "b"])
+    assert again == [(1, ["a"]), (1, ["hang"]), (1, ["b"])], (
+        "each alone, to find the one that hangs"
+    )
+    staff = dispatcher.stats.staff
+    assert (staff.hung, staff.restarts, staff.retried, staff.abandoned) == (1, 1, 3, 1)
+    assert (staff.working, staff.wanted, staff.exhausted) == (1, 1, False)
+
+
+async def test_a_hang_of_one_replica_holds_up_no_other(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    dispatcher = make(2, max_batch=1)
+    dispatcher.start()
+    (hung,) = await submitted(dispatcher, Job("hang"))
+    await stuck(hospital)
+    texts = [f"text {number}" for number in range(10)]
+    assert await asyncio.gather(*(dispatcher.submit(Job(text)) for text in texts)) == [
+        text.upper() for text in texts
+    ]
+    assert not hung.done()
+    pass_time(dispatcher, clock, 11)
+    assert await hung == "HANG", "others came back at once: ten seconds are enough"
+
+
+async def test_a_late_result_is_thrown_away_and_the_replica_not_needed_twice(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    dispatcher = make()
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    thread = next(t for t in threading.enumerate() if t.name == "model-0")
+    pass_time(dispatcher, clock, 61)
+    assert await task == "HANG"
+    before = dispatcher.stats
+    hospital.release.set()
+    await asyncio.to_thread(thread.join, 30)
+    after = dispatcher.stats
+    assert (before.staff.abandoned, after.staff.abandoned) == (1, 0)
+    assert after.staff.working == 1
+    assert await dispatcher.submit(Job("next")) == "NEXT"
+
+
+async def test_what_hangs_wherever_it_runs_fails_and_is_not_tried_again(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    dispatcher = make()
+    tasks = await submitted(dispatcher, Job("poison", segment=7), Job("innocent"))
+    dispatcher.start()
+    for _ in range(2):
+        await stuck(hospital)
+        pass_time(dispatcher, clock, 61)
+    poisoned, innocent = await asyncio.gather(*tasks, return_exceptions=True)
+    assert innocent == "INNOCENT"
+    assert isinstance(poisoned, RecognitionFailed)
+    assert poisoned.retryable
+    assert dispatcher.stats.staff.hung == 2
+    with pytest.raises(RecognitionFailed):
+        await dispatcher.submit(Job("poison", segment=7, revision=1))
+    assert dispatcher.stats.staff.hung == 2
+    assert await dispatcher.submit(Job("well", segment=8)) == "WELL"
+
+
+async def test_a_job_nobody_waits_for_is_not_done_again(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    dispatcher = make()
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    pass_time(dispatcher, clock, 61)
+    assert await dispatcher.submit(Job("next")) == "NEXT"
+    assert dispatcher.stats.staff.retried == 0
+
+
+async def test_cancelling_a_job_that_waits_for_its_second_worker(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    loading = threading.Event()
+
+    def renew(_backend: object, _fault: Fault) -> Model:
+        assert loading.wait(30)
+        return Model(hospital, mortal=False)
+
+    dispatcher = make(renew=renew)
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    pass_time(dispatcher, clock, 61)
+    assert sum(dispatcher.stats.queued.values()) == 1
+    assert dispatcher.stats.staff.working == 0
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sum(dispatcher.stats.queued.values()) == 0
+    assert dispatcher._again == {}
+    loading.set()
+    assert await dispatcher.submit(Job("next")) == "NEXT"
+
+
+async def test_too_many_hanging_calls_leave_the_model_away(
+    make: Make, hospital: Hospital, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher = make(max_batch=1)
+    dispatcher.start()
+    first, second = await submitted(dispatcher, Job("poison"), Job("poison"))
+    for exhausted in (False, False, True):
+        assert dispatcher.stats.staff.exhausted is False
+        await stuck(hospital)
+        pass_time(dispatcher, clock, 61)
+        assert dispatcher.stats.staff.exhausted is exhausted
+    assert dispatcher.stats.staff.working == 0
+    failures = await asyncio.gather(first, second, return_exceptions=True)
+    assert {type(failure) for failure in failures} == {RecognitionFailed, ModelUnavailable}
+    with pytest.raises(ModelUnavailable):
+        await dispatcher.submit(Job("late"))
+    assert "only a restart helps" in caplog.text
+
+    hung = [thread for thread in threading.enumerate() if thread.name[-1].isdigit()]
+    hospital.release.set()
+    for thread in hung:
+        if thread.name.startswith("model-"):
+            await asyncio.to_thread(thread.join, 30)
+    assert dispatcher.stats.staff.exhausted is False, "they have come back after all"
+    assert await dispatcher.submit(Job("well")) == "WELL"
+
+
+async def test_a_dead_thread_is_replaced_and_its_jobs_done_again(
+    make: Make, hospital: Hospital, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults: list[Fault] = []
+
+    def renew(_backend: Backend[Job, str], fault: Fault) -> Model:
+        faults.append(fault)
+        return Model(hospital, mortal=False)
+
+    dispatcher = make(renew=renew)
+    tasks = await submitted(dispatcher, Job("a"), Job("die"))
+    dispatcher.start()
+    assert await asyncio.gather(*tasks) == ["A", "DIE"]
+    staff = dispatcher.stats.staff
+    assert (staff.hung, staff.restarts, staff.retried, staff.working) == (0, 1, 2, 1)
+    assert faults == [Fault.DIED]
+    assert "a worker died" in caplog.text
+    assert dispatcher.stats.running == 0
+
+
+async def test_a_replica_that_cannot_be_made_is_tried_again(
+    make: Make, hospital: Hospital, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[Fault] = []
+
+    def renew(_backend: Backend[Job, str], fault: Fault) -> Model:
+        tries.append(fault)
+        if len(tries) < 2:
+            raise MemoryError
+        return Model(hospital, mortal=False)
+
+    dispatcher = make(renew=renew)
+    tasks = await submitted(dispatcher, Job("die"))
+    dispatcher.start()
+    assert await asyncio.gather(*tasks) == ["DIE"]
+    assert len(tries) == 2
+    assert "no new replica could be made" in caplog.text
+
+
+async def test_loading_may_hang_as_well(make: Make, hospital: Hospital, clock: Clock) -> None:
+    loading = threading.Semaphore(0)
+    never = threading.Event()
+    first = True
+
+    def renew(_backend: Backend[Job, str], _fault: Fault) -> Model:
+        nonlocal first
+        if first:
+            first = False
+            loading.release()
+            assert never.wait(60)
+        return Model(hospital, mortal=False)
+
+    dispatcher = make(renew=renew)
+    tasks = await submitted(dispatcher, Job("die"))
+    dispatcher.start()
+    assert await asyncio.to_thread(loading.acquire, timeout=30)
+    pass_time(dispatcher, clock, 121)
+    assert await asyncio.gather(*tasks) == ["DIE"]
+    assert hanging(dispatcher) == 1
+    never.set()
+
+
+async def test_a_machine_that_slept_is_no_reason_to_give_up(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    dispatcher = make()
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    clock.now += 8 * 3600
+    dispatcher._crew.look()
+    assert hanging(dispatcher) == 0
+    hospital.release.set()
+    assert await task == "HANG"
+
+
+async def test_closing_waits_for_no_call_that_hangs(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    dispatcher = make()
+    (task,) = await submitted(dispatcher, Job("poison"))
+    dispatcher.start()
+    await stuck(hospital)
+    pass_time(dispatcher, clock, 61)
+    await stuck(hospital)
+    pass_time(dispatcher, clock, 61)
+    with pytest.raises(RecognitionFailed):
+        await task
+    await dispatcher.close()
+    assert not any(thread.name == "model-watch" for thread in threading.enumerate())
+
+
+async def test_closing_gives_up_what_has_only_begun_to_hang(
+    make: Make, hospital: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.dispatcher._LAST_CALLS", 0.0)
+    dispatcher = make()
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    await dispatcher.close()
+    with pytest.raises(ModelUnavailable):
+        await task
+
+
+async def test_batches_are_smaller_after_memory_ran_out(hospital: Hospital, clock: Clock) -> None:
+    sizes: list[int] = []
+
+    class Small(Model):
+        def run(self, jobs: Sequence[Job]) -> Sequence[str | SurtitleError]:
+            sizes.append(len(jobs))
+            if len(jobs) > 2:
+                raise RuntimeError("std::bad_alloc")
+            return super().run(jobs)
+
+    dispatcher: Dispatcher[Job, str] = Dispatcher(
+        name="small",
+        backends=[Small(hospital)],
+        queue=BatchQueue(group=lambda _job: 0),
+        max_batch=4,
+        failure=RecognitionFailed,
+        clock=clock,
+        supervision=POLICY,
+    )
+    for expected in ([4, 2, 2], [2, 2]):
+        tasks = await submitted(dispatcher, *(Job(str(n)) for n in range(4)))
+        dispatcher.start()
+        assert await asyncio.gather(*tasks) == ["0", "1", "2", "3"]
+        if expected == [4, 2, 2]:
+            assert sizes[: len(expected)] == expected
+        else:
+            assert max(sizes[3:]) <= 2
+    assert dispatcher.stats.staff.out_of_memory == 1
+    await dispatcher.close()
+
+
+async def test_success_is_noted_with_its_time(make: Make, clock: Clock) -> None:
+    dispatcher = make()
+    assert dispatcher.stats.answered_at is None
+    dispatcher.start()
+    await dispatcher.submit(Job("a", priority=Priority.OFFLINE))
+    assert dispatcher.stats.answered_at == clock.now
