@@ -14,6 +14,7 @@ from typing import Final
 
 import ctranslate2
 import psutil
+from threadpoolctl import threadpool_limits
 
 from inference.batching import BatchQueue
 from inference.calibration import BATCHES, best_batch
@@ -38,10 +39,12 @@ BEAM: Final = 5
 """Hypotheses followed side by side: Whisper's own choice. On a CPU it takes a third longer than
 greedy decoding."""
 
-_CAREFUL_FINALS: Final = 0.4
+_CAREFUL_FINALS: Final = 0.2
 _CAREFUL_PARTIALS: Final = 0.1
 """Seconds that finals may wait of late for one more to be decoded with a beam, or a partial."""
 
+_RESERVE: Final = 0.5
+"""Share of the workers' time that finals take from which one worker is kept for them."""
 _TYPICAL: Final = 1000
 """Encoder length of a typical utterance."""
 _CPU_BATCH: Final = 8
@@ -102,6 +105,7 @@ class WhisperRecognizer:
             max_batch=max_batch or 1,
             failure=RecognitionFailed,
             started=_note_wait,
+            reserve=_RESERVE,
         )
 
     @classmethod
@@ -139,6 +143,9 @@ class WhisperRecognizer:
             inter_threads=replicas,
             intra_threads=threads or 1,
         )
+        # A spectrogram's products are small, and BLAS's own threads spin for a while after each:
+        # 100 ms of a core for 4 ms of work.
+        threadpool_limits(1, user_api="blas")
         tokens = WhisperTokens(path, multilingual=model.is_multilingual)
         return cls(
             WhisperEngine(model, tokens),

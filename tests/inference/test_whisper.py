@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
+from threadpoolctl import threadpool_info
 
 from bench.corpus import normalize
 from inference import whisper_engine
@@ -102,6 +103,13 @@ def test_the_spectrogram_is_that_of_audio_and_silence(engine: WhisperEngine) -> 
     np.testing.assert_allclose(engine.mel(audio, 1200), whole, atol=1e-5)
     longest = np.tile(audio, 30)[: 30 * SAMPLE_RATE]
     assert engine.mel(longest, FULL).shape == (80, FULL)
+
+
+def test_no_threads_of_blas_spin_beside_the_workers(engine: WhisperEngine) -> None:
+    engine.run([row(job(np.zeros(SAMPLE_RATE, dtype=np.float32)))])
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert pools
+    assert {pool["num_threads"] for pool in pools} == {1}
 
 
 def test_the_language_is_found(engine: WhisperEngine) -> None:
