@@ -32,7 +32,7 @@ test-browser: $(STAMPS)/dev  ## needs the system's Chromium
 test-redis: $(STAMPS)/dev  ## needs redis-server
 	SURTITLE_REQUIRE_REDIS=1 $(BIN)/python -m pytest -m redis
 
-test-ops: $(STAMPS)/ops  ## needs nginx, redis-server, envsubst and systemd-analyze
+test-ops: $(STAMPS)/ops  ## needs nginx, redis-server, prometheus, envsubst and systemd-analyze
 	$(BIN)/python -m pytest -m ops
 
 test-parity: $(STAMPS)/parity  ## compares the translators with the library their models come from

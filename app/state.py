@@ -43,6 +43,8 @@ class State:
     metering: Metering
     windows: Windows
     leases: Leases
+    redis: RedisHome | None = None
+    """Where it is shared."""
 
 
 @asynccontextmanager
@@ -96,6 +98,7 @@ def _shared(settings: Settings, database: Database, redis: RedisHome, pepper: by
         ),
         windows=RedisWindows(redis),
         leases=RedisLeases(redis),
+        redis=redis,
     )
 
 

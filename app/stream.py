@@ -14,7 +14,10 @@ import structlog
 from litestar import WebSocket, websocket
 from litestar.datastructures import State
 from litestar.exceptions import WebSocketDisconnect
+from opentelemetry import trace
 
+from app.observability.streams import StreamObservation
+from app.observability.utterances import UtteranceSpans
 from app.services import Services, has_place, services_of, serving
 from app.sessions import LiveSession, Progress
 from guards.admission import limited
@@ -126,10 +129,13 @@ async def stream_handler(socket: Socket) -> None:
         config=_config(services),
     )
     transport = SocketTransport(socket, Pace(limits.messages_per_second))
+    observation, models = _observed(services, session)
     meter = StreamMeter(services.metering, principal, limits)
     async with services.limiter.stream(principal) as lease:
         watch = Watch(meter, transport, partial(services.limiter.leases.give_back, lease))
-        driver = StreamDriver(session, transport, _models(services), _timeouts(services), watch)
+        driver = StreamDriver(
+            session, transport, models, _timeouts(services), watch, observer=observation
+        )
         live = LiveSession(
             id=session.id,
             principal=principal,
@@ -139,7 +145,11 @@ async def stream_handler(socket: Socket) -> None:
         )
         with services.sessions.running(live), _at_most(limits, services, session.id):
             await socket.accept(subprotocols=agreed_subprotocol(socket))
-            with structlog.contextvars.bound_contextvars(session=session.id):
+            with (
+                structlog.contextvars.bound_contextvars(session=session.id),
+                observation.running(),
+            ):
+                log.info("session started", key_id=principal.key_id)
                 try:
                     await driver.run()
                 finally:
@@ -149,6 +159,7 @@ async def stream_handler(socket: Socket) -> None:
                         audio_seconds=round(session.audio_samples / SAMPLE_RATE, 1),
                         finals=session.finals,
                         complete=session.ended,
+                        outcome=observation.outcome,
                     )
 
 
@@ -188,10 +199,20 @@ def _timeouts(services: Services) -> Timeouts:
     return Timeouts(start=settings.start_timeout_seconds, idle=settings.idle_timeout_seconds)
 
 
-def _models(services: Services) -> Models:
-    return Models(
-        recognizer=services.recognizer,
-        translator=services.translator,
+def _observed(services: Services, session: StreamSession) -> tuple[StreamObservation, Models]:
+    """Who counts what a stream does, and the models to give it: traced, if anybody wants that."""
+    recognizer, translator, told = services.recognizer, services.translator, None
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attribute("surtitle.session", session.id)
+        spans = UtteranceSpans(services.tracing, span)
+        recognizer, translator = spans.recognizer(recognizer), spans.translator(translator)
+        told = spans.finish
+    models = Models(
+        recognizer=recognizer,
+        translator=translator,
         detector=services.detector,
         open_container=services.open_container,
     )
+    observation = StreamObservation(services.metrics, heard=session.audio_samples, told=told)
+    return observation, models

@@ -20,6 +20,7 @@ from inference.batching import BatchQueue
 from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
+from inference.observing import BatchObserver
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import (
@@ -183,6 +184,10 @@ class WhisperRecognizer:
     def pressure(self) -> Pressure:
         """See the port."""
         return self._dispatcher.pressure
+
+    def observe(self, observer: BatchObserver) -> None:
+        """Have an observer told of each batch, in the worker's thread."""
+        self._engine.observe = observer
 
     def warm_up(self) -> None:
         """Run the shortest and the longest context once, and find the best size of batches.

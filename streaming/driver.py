@@ -79,6 +79,33 @@ class Meter(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Is told what comes and goes. Must be quick, and raise nothing."""
+
+    def heard(self, samples: int, size: int) -> None:
+        """``size`` bytes of audio came, or were decoded; so many samples are known by now."""
+        ...
+
+    def sent(self, event: wire.Event, size: int) -> None:
+        """An event was sent, in ``size`` bytes."""
+        ...
+
+    def closed(self, code: int, reason: str) -> None:
+        """The connection is closed from this side."""
+        ...
+
+
+class _Unobserved:
+    def heard(self, samples: int, size: int) -> None:
+        pass
+
+    def sent(self, event: wire.Event, size: int) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
     """What a session's work is done with."""
@@ -139,8 +166,10 @@ class StreamDriver:
         timeouts: Timeouts | None = None,
         meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         self.session = session
+        self._observer: Observer = observer or _Unobserved()
         self._transport = transport
         self._models = models
         self._timeouts = timeouts or Timeouts()
@@ -207,6 +236,7 @@ class StreamDriver:
                 continue
             for piece in self._pieces(frame):
                 session.receive_binary(piece)
+                self._observer.heard(session.audio_samples, len(piece))
                 self._watch_lag()
                 await self._heard()
                 if session.ending:
@@ -284,6 +314,7 @@ class StreamDriver:
             self.session.receive_decoding_failure(error)
         else:
             self.session.receive_samples(samples, last=action.last)
+            self._observer.heard(self.session.audio_samples, 0)
 
     async def _write(self) -> None:
         try:
@@ -291,9 +322,12 @@ class StreamDriver:
                 if self._close is not None and self._meter is not None:
                     await self._meter.settle(self.session.audio_ms, self.session.characters)
                 while (event := self._outbox.take()) is not None:
+                    data = wire.encode(event)
                     async with asyncio.timeout(self._timeouts.send):
-                        await self._transport.send(wire.encode(event))
+                        await self._transport.send(data)
+                    self._observer.sent(event, len(data))
                 if self._close is not None:
+                    self._observer.closed(self._close.code, self._close.reason)
                     await self._transport.close(self._close.code, self._close.reason)
                     return
                 self._outgoing.clear()
@@ -305,6 +339,7 @@ class StreamDriver:
             await self._hang_up(SlowReader("the client does not read"))
 
     async def _hang_up(self, error: SurtitleError) -> None:
+        self._observer.closed(error.close_code, error.code)
         try:
             async with asyncio.timeout(1):
                 await self._transport.close(error.close_code, error.code)
