@@ -45,6 +45,10 @@ def promtool(*arguments: str, folder: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return deployed(tmp_path)
+
+
+def deployed(tmp_path: Path) -> Path:
     """The folder as it is deployed, with a token."""
     copy = tmp_path / "prometheus"
     shutil.copytree(PROMETHEUS, copy)
@@ -67,9 +71,9 @@ def test_alerts_fire_when_they_should(folder: Path) -> None:
 
 
 @contextmanager
-def scraping(folder: Path, server: Server) -> Iterator[httpx.Client]:
-    """A Prometheus with our configuration, which scrapes a server, and often."""
-    targets = [{"targets": [f"{server.host}:{server.port}"]}]
+def scraping(folder: Path, *servers: Server) -> Iterator[httpx.Client]:
+    """A Prometheus with our configuration, which scrapes these servers, and often."""
+    targets = [{"targets": [f"{server.host}:{server.port}" for server in servers]}]
     (folder / "targets" / "surtitle.yml").write_text(yaml.safe_dump(targets), encoding="utf-8")
     path = folder / "prometheus.yml"
     settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -16,12 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 import soundfile
+import yaml
 from websockets.asyncio.client import connect
 
 from streaming.types import SAMPLE_RATE
 from tests.e2e.client import REAL_TIME, Session, assert_well_formed, frames, s16
 from tests.e2e.server import Server, serving
 from tests.ops.proxy import ROOT, Proxy, proxy
+from tests.ops.test_prometheus import TOKEN, deployed, query, scraping, until
 from tests.redis_server import redis_server
 from tests.speech import audioeval_clips
 
@@ -54,6 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 "REDIS_URL": redis.url,
                 "SURTITLE_PEPPER": "a pepper that both servers of this site share",
                 "SURTITLE_TRUSTED_PROXIES": "127.0.0.1",
+                "SURTITLE_METRICS_TOKEN": TOKEN,
             }
             servers.append(stack.enter_context(serving(folder / str(number), **variables)))
         addresses = [f"{server.host}:{server.port}" for server in servers]
@@ -112,6 +115,36 @@ async def test_a_file_is_captioned_through_the_proxy(site: Site, tmp_path: Path)
             )
     assert response.status_code == 200
     assert "fox" in response.text.lower()
+
+
+async def test_prometheus_sees_both_servers(site: Site, tmp_path: Path) -> None:
+    clip = next(clip for clip in audioeval_clips("en") if "fox" in clip.id)
+    with scraping(deployed(tmp_path), *site.servers) as http:
+        until(30, lambda: len(query(http, 'up{job="surtitle"} == 1')) == 2)
+        await asyncio.gather(*(speak(site, s16(clip.audio()), one) for one in range(4)))
+        instances = 'count by (instance) (surtitle_events_total{type="final"} > 0)'
+        until(30, lambda: len(query(http, instances)) == 2)
+        # What pods are added by: a number for each, as the adapter asks for it.
+        adapter = yaml.safe_load((ROOT / "deploy/kubernetes/prometheus-adapter.yaml").read_text())
+        (rule,) = adapter["rules"]["custom"]
+        series = rule["seriesQuery"].partition("{")[0]
+        waits = (
+            rule["metricsQuery"]
+            .replace("<<.Series>>", series)
+            .replace("<<.LabelMatchers>>", 'job="surtitle"')
+            .replace("<<.GroupBy>>", "instance")
+        )
+        until(30, lambda: len(query(http, waits)) == 2)
+        assert all(0 <= float(one["value"][1]) < 60 for one in query(http, waits))
+        groups = until(
+            30,
+            lambda: [
+                group
+                for group in http.get("/api/v1/rules").json()["data"]["groups"]
+                if all(one["health"] != "unknown" for one in group["rules"])
+            ],
+        )
+        assert {one["health"] for group in groups for one in group["rules"]} == {"ok"}
 
 
 def test_the_load_test_measures_a_site(site: Site, tmp_path: Path) -> None:
