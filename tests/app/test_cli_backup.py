@@ -7,10 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from app.cli import main
-from app.settings import Settings, variable
+from tests.app.shell import own_directory, run
 from tests.app.support import admin, running
 from tests.app.test_tls import certificate
 from tests.redis_server import free_port
@@ -18,14 +17,7 @@ from tests.redis_server import free_port
 
 @pytest.fixture(autouse=True)
 def _own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(variable(name), raising=False)
-    monkeypatch.setenv("SURTITLE_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
+    own_directory(monkeypatch, tmp_path)
 
 
 def last_line(result: Result) -> str:
