@@ -32,7 +32,7 @@ test-browser: $(STAMPS)/dev  ## needs the system's Chromium
 test-redis: $(STAMPS)/dev  ## needs redis-server
 	SURTITLE_REQUIRE_REDIS=1 $(BIN)/python -m pytest -m redis
 
-test-ops: $(STAMPS)/dev  ## needs prometheus and promtool
+test-ops: $(STAMPS)/ops  ## needs nginx, redis-server, prometheus, envsubst and systemd-analyze
 	$(BIN)/python -m pytest -m ops
 
 test-parity: $(STAMPS)/parity  ## compares the translators with the library their models come from
@@ -72,6 +72,10 @@ $(STAMPS)/dev: $(STAMPS)/run requirements-dev.lock
 	$(PIP) --no-deps --require-hashes -r requirements-dev.lock
 	@mkdir -p $(STAMPS) && touch $@
 
+$(STAMPS)/ops: $(STAMPS)/dev requirements-ops.lock
+	$(PIP) --no-deps --require-hashes -r requirements-ops.lock
+	@mkdir -p $(STAMPS) && touch $@
+
 # torch differs from index to index (CPU, CUDA), so it is pinned by version and not by hash.
 $(STAMPS)/parity: $(STAMPS)/dev requirements-parity.txt
 	$(PIP) -r requirements-parity.txt
@@ -84,6 +88,7 @@ lock:
 	$(UV_COMPILE) pyproject.toml -o requirements.lock
 	$(UV_COMPILE) --group pyproject.toml:build -c requirements.lock -o requirements-build.lock
 	$(UV_COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(UV_COMPILE) --group pyproject.toml:ops -c requirements.lock -c requirements-dev.lock -o requirements-ops.lock
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -26,6 +26,7 @@ from app.factory import create_app
 from app.logging import configure
 from app.services import Services, build_services
 from app.settings import Settings, variable
+from app.supervisor import READY, STOPPING, notify
 
 log = structlog.get_logger(__name__)
 
@@ -98,9 +99,11 @@ class Server(uvicorn.Server):
         """As uvicorn does, and then say so."""
         await super().startup(sockets)
         self.announce()
+        notify(READY)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then do as uvicorn does, within the same time."""
+        notify(STOPPING)
         if self.services is not None:
             started = time.monotonic()
             await self._drain(self.services)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import sqlite3
 from collections.abc import AsyncIterator
@@ -25,7 +24,7 @@ from guards.redis.leases import RedisLeases
 from guards.redis.tickets import RedisTickets
 from guards.redis.usage import RedisUsage
 from guards.redis.windows import RedisWindows
-from guards.secrets import load_pepper
+from guards.secrets import fingerprint, load_pepper
 from guards.sqlite import Database, SchemaTooNew
 from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
@@ -116,7 +115,7 @@ def _pepper(settings: Settings) -> bytes:
 
 async def _agree(redis: RedisHome, pepper: bytes) -> None:
     """Make sure that this server hashes keys as those did that wrote them."""
-    mine = hmac.digest(pepper, b"surtitle pepper", hashlib.sha256).hex().encode()
+    mine = fingerprint(pepper).encode()
     key = redis.key("pepper")
     try:
         await redis.run(lambda: redis.client.set(key, mine, nx=True))

@@ -26,6 +26,7 @@ _SECRET_BYTES: Final = 32
 _BODY: Final = 43
 _CHECK: Final = 6
 _PEPPER_BYTES: Final = 32
+PEPPER_FILE: Final = "pepper"
 _HINT: Final = 4
 
 
@@ -68,13 +69,18 @@ def digest(key: str, pepper: bytes) -> bytes:
     return hmac.digest(pepper, key.encode(), hashlib.sha256)
 
 
+def fingerprint(pepper: bytes) -> str:
+    """What tells two peppers apart and gives neither away: 64 hexadecimal digits."""
+    return hmac.digest(pepper, b"surtitle pepper", hashlib.sha256).hex()
+
+
 def load_pepper(directory: Path) -> bytes:
     """The pepper of a data directory, made (mode 0600) the first time it is asked for.
 
     Safe when the server and the command line ask at once: the file appears complete or not at
     all, and the first one wins. Raises ``ValueError`` when the file is there but is no pepper.
     """
-    path = directory / "pepper"
+    path = directory / PEPPER_FILE
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = directory / f".pepper.{os.getpid()}.{secrets.token_hex(4)}"

@@ -19,15 +19,23 @@ class RedisServer:
 
     A ``cluster`` has all slots on the one node, and refuses what touches several all the same.
     ``fsync`` is ``always``, so that it may be killed at any time, or ``everysec`` as most have it.
+    Without ``append`` it begins with the copy that is in its directory.
     """
 
     def __init__(
-        self, binary: str, directory: Path, *, cluster: bool = False, fsync: str = "always"
+        self,
+        binary: str,
+        directory: Path,
+        *,
+        cluster: bool = False,
+        fsync: str = "always",
+        append: bool = True,
     ) -> None:
         self._binary = binary
         self._directory = directory
         self._cluster = cluster
         self._fsync = fsync
+        self._append = append
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
 
@@ -43,7 +51,7 @@ class RedisServer:
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(self._directory),
-            "appendonly": "yes",
+            "appendonly": "yes" if self._append else "no",
             "appendfsync": self._fsync,
             "save": "",
         }
@@ -119,7 +127,7 @@ def free_port() -> int:
         return port
 
 
-def redis_server(directory: Path, kind: str = "redis") -> RedisServer:
+def redis_server(directory: Path, kind: str = "redis", *, append: bool = True) -> RedisServer:
     """A ``redis``, a ``cluster`` or a ``sentinel``, not started yet.
 
     Without the binary: skip, or fail where it is required.
@@ -133,4 +141,4 @@ def redis_server(directory: Path, kind: str = "redis") -> RedisServer:
         watched = directory / "watched"
         watched.mkdir()
         return Sentinel(binary, directory, RedisServer(binary, watched))
-    return RedisServer(binary, directory, cluster=kind == "cluster")
+    return RedisServer(binary, directory, cluster=kind == "cluster", append=append)

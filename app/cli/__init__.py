@@ -14,6 +14,8 @@ _COMMANDS: Final = {
     "models": "List, check and fetch speech models.",
     "keys": "Create, list, change, rotate and revoke API keys.",
     "usage": "Show what was used.",
+    "backup": "Copy keys, usage and audit log while serving, and put them back.",
+    "health": "Say whether the server of these settings is ready.",
     "sessions": "List and end the running streams of a server.",
     "admin": "Run a server: its caches, limits, log, drain and audit log.",
     "transcribe": "Transcribe an audio file.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
@@ -15,6 +17,7 @@ from app.settings_report import unknown_variables
 
 if TYPE_CHECKING:  # it imports the clients of all stores
     from app.state import State
+    from guards.audit import AuditEntry
 
 R = TypeVar("R")
 
@@ -61,3 +64,17 @@ def on_state(action: Callable[[State], Awaitable[R]]) -> R:
         fail(str(error))
     except StoreUnavailable as error:
         fail(error.message)
+
+
+def shell_entry(action: str, target: str = "", **details: Any) -> AuditEntry:
+    """Who has a shell on the server is an administrator, known by the name of the account."""
+    from guards.audit import AuditEntry
+
+    return AuditEntry(
+        at=datetime.now(UTC),
+        key_id="",
+        user_id=f"shell:{getpass.getuser()}",
+        action=action,
+        target=target,
+        details=details,
+    )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
-from app.cli.common import USAGE, as_text, fail, on_state
+from app.cli.common import USAGE, as_text, fail, on_state, shell_entry
 from app.state import State
-from guards.audit import AuditEntry, recorded
+from guards.audit import recorded
 from guards.keys import KeyChanges, KeyRecord
 from guards.principal import SCOPES, Tier
 from guards.tiers import check
@@ -56,7 +55,7 @@ def create(
     numbers = _numbers(limits)
 
     async def issue(state: State) -> tuple[str, KeyRecord]:
-        entry = _entry("key.create", user_id=user, tier=tier, scopes=list(scopes))
+        entry = shell_entry("key.create", user_id=user, tier=tier, scopes=list(scopes))
         async with recorded(state.audit.append, entry) as action:
             key, record = await state.keyring.issue(
                 user_id=user,
@@ -150,7 +149,7 @@ def change(
         changes["expires_at"] = _in(days)
 
     async def amend(state: State) -> KeyRecord:
-        async with recorded(state.audit.append, _entry("key.change", key_id, **changes)):
+        async with recorded(state.audit.append, shell_entry("key.change", key_id, **changes)):
             return await state.keyring.amend(key_id, changes)
 
     click.echo(as_text(_run(amend).shown))
@@ -171,7 +170,7 @@ def rotate(key_id: str, overlap_hours: float, as_json: bool) -> None:
     overlap = overlap_hours * 3600
 
     async def renew(state: State) -> tuple[str, KeyRecord]:
-        entry = _entry("key.rotate", key_id, overlap_seconds=overlap)
+        entry = shell_entry("key.rotate", key_id, overlap_seconds=overlap)
         async with recorded(state.audit.append, entry):
             return await state.keyring.rotate(key_id, overlap=overlap)
 
@@ -184,7 +183,7 @@ def revoke(key_id: str) -> None:
     """Revoke a key. Its running sessions end within 5 seconds."""
 
     async def end(state: State) -> None:
-        async with recorded(state.audit.append, _entry("key.revoke", key_id)):
+        async with recorded(state.audit.append, shell_entry("key.revoke", key_id)):
             await state.keyring.revoke(key_id)
 
     _run(end)
@@ -196,18 +195,6 @@ def _run(action: Callable[[State], Awaitable[R]]) -> R:
         return on_state(action)
     except SurtitleError as error:
         fail(error.message)
-
-
-def _entry(action: str, target: str = "", **details: Any) -> AuditEntry:
-    """Who has a shell on the server is an administrator, known by the name of the account."""
-    return AuditEntry(
-        at=datetime.now(UTC),
-        key_id="",
-        user_id=f"shell:{getpass.getuser()}",
-        action=action,
-        target=target,
-        details=details,
-    )
 
 
 def _numbers(limits: tuple[str, ...]) -> Mapping[str, int]:

@@ -12,17 +12,18 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from websockets.asyncio.client import connect
 
 from app.cli import main
 from app.logging import set_level
-from app.settings import Settings, load, variable
+from app.settings import load
 from app.state import opened
 from guards.audit import AuditEntry
 from guards.jwks import parse_key_set
 from inference.fakes import Tones, silence
 from streaming.types import SAMPLE_RATE
+from tests.app.shell import own_directory, run
 from tests.app.support import ADMIN_KEY, admin, rest, running, wav
 
 ROOT = Path(__file__).parents[2]
@@ -30,14 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(variable(name), raising=False)
-    monkeypatch.setenv("SURTITLE_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
+    own_directory(monkeypatch, tmp_path)
 
 
 def test_help_imports_no_model_library() -> None:

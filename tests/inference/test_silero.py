@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -297,3 +299,11 @@ def test_torch_is_not_imported() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.split() == ["False", "False"]
+
+
+def test_nothing_is_reported_to_the_runtime_s_maker(tmp_path: Path) -> None:
+    script = "from inference.silero import SileroDetector; SileroDetector.load()"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "CI": ""}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []  # where its reports and the machine's id would be kept

@@ -45,6 +45,10 @@ def promtool(*arguments: str, folder: Path) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return deployed(tmp_path)
+
+
+def deployed(tmp_path: Path) -> Path:
     """The folder as it is deployed, with a token."""
     copy = tmp_path / "prometheus"
     shutil.copytree(PROMETHEUS, copy)
@@ -67,9 +71,9 @@ def test_alerts_fire_when_they_should(folder: Path) -> None:
 
 
 @contextmanager
-def scraping(folder: Path, server: Server) -> Iterator[httpx.Client]:
-    """A Prometheus with our configuration, which scrapes a server, and often."""
-    targets = [{"targets": [f"{server.host}:{server.port}"]}]
+def scraping(folder: Path, *servers: Server) -> Iterator[httpx.Client]:
+    """A Prometheus with our configuration, which scrapes these servers, and often."""
+    targets = [{"targets": [f"{server.host}:{server.port}" for server in servers]}]
     (folder / "targets" / "surtitle.yml").write_text(yaml.safe_dump(targets), encoding="utf-8")
     path = folder / "prometheus.yml"
     settings: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -116,6 +120,13 @@ def query(http: httpx.Client, expression: str) -> list[dict[str, Any]]:
     return result
 
 
+def evaluated_rules(http: httpx.Client) -> list[dict[str, Any]]:
+    """All rules as Prometheus sees them; none as long as there is one that it has not tried."""
+    groups = http.get("/api/v1/rules").json()["data"]["groups"]
+    found = [rule for group in groups for rule in group["rules"]]
+    return [] if any(rule["health"] == "unknown" for rule in found) else found
+
+
 def scrape(server: Server) -> Scrape:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     response = httpx.get(f"{server.url}/metrics", headers=headers)
@@ -142,15 +153,7 @@ async def test_a_real_prometheus_scrapes_a_real_server(folder: Path, tmp_path: P
         _everything_is_shown(seen, finals)
 
         until(30, lambda: query(http, f'surtitle_events_total{{type="final"}} == {finals}'))
-        groups = until(
-            30,
-            lambda: [
-                group
-                for group in http.get("/api/v1/rules").json()["data"]["groups"]
-                if all(rule["health"] != "unknown" for rule in group["rules"])
-            ],
-        )
-        evaluated = [rule for group in groups for rule in group["rules"]]
+        evaluated = until(30, lambda: evaluated_rules(http))
         assert len(evaluated) == len(rules())
         assert [rule for rule in evaluated if rule["health"] != "ok"] == []
         assert [rule["name"] for rule in evaluated if rule.get("state") == "firing"] == []
