@@ -22,6 +22,7 @@ from app.looplag import LoopLag
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
+from app.streams import Streams
 from app.transcription import Transcriber, Transcript
 from guards.adaptive import LoadPolicy
 from guards.admission import Limiter
@@ -32,6 +33,7 @@ from guards.keyring import Keyring
 from guards.leases import LeaseKeeper
 from guards.metering import Metering
 from guards.origins import OriginPolicy
+from guards.resume import ResumeLog
 from guards.throttle import LoginThrottle
 from guards.tickets import Tickets
 from guards.tiers import Tiers, TiersError
@@ -90,6 +92,8 @@ class Services:
     capacity: Capacity = field(init=False)
     machine: MachineSampler = field(init=False)
     lag: LoopLag = field(default_factory=LoopLag)
+    resume: ResumeLog = field(init=False)
+    streams: Streams = field(init=False)
     transcripts: LruCache[tuple[str, ...], Transcript] = field(init=False)
     translations: LruCache[tuple[str, str, str], Translation] = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -99,6 +103,8 @@ class Services:
         self.audit = self.state.audit
         self.tickets = self.state.tickets
         self.metering = self.state.metering
+        self.resume = self.state.resume
+        self.streams = Streams(self)
         self.limiter = Limiter(
             tiers=self.tiers,
             windows=self.state.windows,
@@ -146,12 +152,12 @@ class Services:
             self._tasks.append(asyncio.create_task(self.drain(), name="drain"))
 
     async def drain(self) -> bool:
-        """Refuse what is new, let running streams finish; whether all did in time."""
+        """Refuse what is new, let running streams come to an end; whether all did in time."""
         self.draining = True
         return await self.sessions.drain(self.settings.drain_timeout_seconds)
 
     async def close(self) -> None:
-        """Stop in order: background tasks, workers, models, then the store. Idempotent."""
+        """Stop in order: background tasks, streams, workers, models, then the store. Idempotent."""
         self.draining = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -159,6 +165,7 @@ class Services:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.streams.close()
         with contextlib.suppress(StoreUnavailable):
             await self.metering.settle()
         while self.closers:
@@ -180,12 +187,6 @@ async def serving(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHa
         )
     if not services.ready:
         raise Starting("The models are still being loaded.", retry_after=_RETRY_SECONDS)
-
-
-async def has_place(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard for streams: refused with 503 before the handshake when there is no room."""
-    services = services_of(connection)
-    await services.capacity.admit(services.limiter.limits(connection.user).share)
 
 
 async def build_services(

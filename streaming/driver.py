@@ -151,6 +151,8 @@ class StreamDriver:
         self._publishing = asyncio.Lock()
         self._news = asyncio.Event()
         self._connection: Connection | None = None
+        self._alone = asyncio.Event()
+        self._alone.set()
         self._request: wire.Resume | None = None
         self._sound: asyncio.Queue[Decode | Detect] = asyncio.Queue()
         self._voice: VoiceStream | None = None
@@ -163,6 +165,11 @@ class StreamDriver:
         self._leaving: bool | None = None
         """Whether it leaves as soon as nobody speaks, and is then complete."""
         self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
+
+    @property
+    def close(self) -> Close | None:
+        """How the session's connection is closed, once it has ended."""
+        return self._close
 
     @property
     def connected(self) -> bool:
@@ -202,6 +209,7 @@ class StreamDriver:
         last = self.history.last if received is None else received
         connection = Connection(self, transport, last)
         before, self._connection = self._connection, connection
+        self._alone.clear()
         self._stop_timer()
         if before is not None:
             before.release(TakenOver("the session goes on over another connection"))
@@ -213,10 +221,16 @@ class StreamDriver:
         try:
             await connection.run(greeting)
         finally:
-            if self._connection is connection and connection.request is None:
+            if self._connection is connection:
                 self._connection = None
-                self._lost()
+                self._alone.set()
+                if connection.request is None:
+                    self._lost()
         return connection.request
+
+    async def disconnected(self) -> None:
+        """Wait until there is no connection."""
+        await self._alone.wait()
 
     def check(self, received: int) -> None:
         """Raise ``ResumeUnknown`` when what follows an event is not known (any more)."""
@@ -224,6 +238,11 @@ class StreamDriver:
             raise ResumeUnknown(
                 f"the events after {received} are not there any more; begin a new session"
             )
+
+    def refuse(self, error: SurtitleError) -> None:
+        """Tell that there is no session to go on with; the client may start this one."""
+        self.session.refuse_resume(error)
+        self._perform()
 
     def end(self, error: SurtitleError | None) -> None:
         """Take no more audio, send what is owed, then the error (or ``done``), and close.
@@ -251,6 +270,12 @@ class StreamDriver:
             self._perform()
         else:
             self._leave()
+
+    def end_as(self, code: int, reason: str) -> None:
+        """Be over, as a session that ended in another process: there is only what it said."""
+        self._close = Close(code, reason)
+        self.session.finish()
+        self._over.set()
 
     def abandon(self) -> None:
         """Be over at once; what is unfinished is lost."""

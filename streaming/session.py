@@ -90,7 +90,8 @@ class StreamSession:
     """A session.
 
     ``tenant`` is who pays and ``weight`` their share, ``model`` what the client is told;
-    ``token`` the secret with which it may go on over another connection.
+    ``token`` the secret with which it may go on over another connection. ``refusal`` is what
+    speaks against a new session, for clients that were let in to go on with another.
     """
 
     def __init__(
@@ -103,12 +104,14 @@ class StreamSession:
         weight: float = 1.0,
         config: SessionConfig | None = None,
         token: str | None = None,
+        refusal: SurtitleError | None = None,
     ) -> None:
         self.id = session
         self.config = config or SessionConfig()
         self.audio_bytes = 0
         """Bytes of the client's audio received."""
         self._token = token
+        self._refusal = refusal
         self._languages = languages
         self._model = model
         self._actions: list[Action] = []
@@ -159,6 +162,16 @@ class StreamSession:
     def ended(self) -> bool:
         """Whether the connection is to be closed; nothing more will be emitted."""
         return self._ended
+
+    @property
+    def left(self) -> bool:
+        """Whether it is ending for this server only, and may go on elsewhere."""
+        return self._ending is not None and not self._ending.complete
+
+    @property
+    def container(self) -> bool:
+        """Whether its audio comes in a container, which is decoded from its beginning."""
+        return self._started and self._pcm is None
 
     @property
     def finals(self) -> int:
@@ -276,6 +289,11 @@ class StreamSession:
         else:
             self._hearing.hear(self._pcm.flush())
             self._end_input(ending)
+
+    def finish(self) -> None:
+        """Be over, without a word: everything was said in another process."""
+        self._ending = self._ending or _End()
+        self._ended = True
 
     def fail(self, error: SurtitleError) -> None:
         """End at once, with an error. What is unfinished is lost: only for faults of ours."""
@@ -440,6 +458,9 @@ class StreamSession:
         if start.resume is not None:
             # Which session that is, is known to whoever drives this one.
             self._actions.append(Resume(start.resume))
+            return
+        if self._refusal is not None:
+            self.end(self._refusal)
             return
         # Everything that can be refused comes before anything is changed.
         encoding = start.encoding.lower()

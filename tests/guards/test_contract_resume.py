@@ -162,7 +162,8 @@ def test_memory_and_file_are_the_same(
     async def run(make: Callable[[Database], ResumeLog]) -> list[object]:
         path = tmp_path_factory.mktemp("log") / f"{secrets.token_hex(4)}.db"
         database = await Database.open(path)
-        log, seen, last, epoch = make(database), [], 0, 1
+        log, last, epoch = make(database), 0, 1
+        seen: list[object] = []
         for count, back, drop, claim in steps:
             start = max(1, last + 1 - back)
             last = max(last, start + count - 1)
