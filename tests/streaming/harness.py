@@ -80,7 +80,12 @@ class Harness:
 
     def __init__(self, config: SessionConfig | None = None, *, language: str = "en") -> None:
         self.session = StreamSession(
-            "s", languages=FakeLanguages(), model="fake", tenant="t", config=config
+            "s",
+            languages=FakeLanguages(),
+            model="fake",
+            tenant="t",
+            config=config,
+            token="rs_secret",
         )
         self.language = language
         self.events: list[wire.Event] = []
