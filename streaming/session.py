@@ -120,6 +120,7 @@ class StreamSession:
         """The first ``start``, of which the form of the audio stays."""
         self._pcm: PcmDecoder | None = None
         """None for a container, whose decoder is the driver's."""
+        self._resumed = False
         self._first_segment: int | None = None
         """The first of a session that another process began."""
         self._translations = Translations(
@@ -325,6 +326,7 @@ class StreamSession:
 
     def resumed(self, received: int) -> wire.ReadyEvent:
         """What another connection is told first, whose client has all events up to ``received``."""
+        self._resumed = True
         ready = self._ready()
         ready.seq = received
         ready.resumed = True
@@ -443,6 +445,8 @@ class StreamSession:
         if not self._started:
             raise NotStarted("the first message must be `start`")
         if self._ending is not None:
+            if self._resumed and isinstance(message, wire.Stop):
+                return  # a client that was cut off can't know that it came through
             raise AlreadyStopped("the session is ending")
         match message:
             case wire.Configure():

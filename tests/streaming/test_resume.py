@@ -84,9 +84,10 @@ def answer(harness: Harness, data: st.DataObject) -> None:
         return data.draw(st.integers(0, count - 1))
 
     for _ in range(data.draw(st.integers(0, 6))):
+        translates: bool = data.draw(st.booleans())
         if harness.recognitions:
             harness.recognise(pick)
-        if harness.translations and data.draw(st.booleans()):
+        if translates and harness.translations:
             harness.translate(pick)
 
 
