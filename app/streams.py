@@ -75,6 +75,8 @@ class Stream:
         self.name = name_of(token)
         self.ended = False
         """Whether nothing more will come of it but what its client has not had yet."""
+        self.over = asyncio.Event()
+        """Set when there is nothing left of it."""
         self._services = services
         self._lease = lease
         self._epoch = kept[0].epoch if kept else 1
@@ -160,6 +162,7 @@ class Stream:
             await self.driver.disconnected()
         finally:
             sessions.discard(self.live)
+            self.over.set()
 
     async def _conclude(self) -> None:
         if self.driver.taken_over:
@@ -281,9 +284,11 @@ class Streams:
         name = name_of(token)
         stream = self._streams.get(name)
         known = stream is not None and stream.principal.key_id == principal.key_id
-        if stream is not None and known and await stream.is_ours():
-            stream.driver.check(received)
-            return stream
+        if stream is not None and known:
+            if await stream.is_ours():
+                stream.driver.check(received)
+                return stream
+            await stream.over.wait()
         return await self._claim(principal, token, received)
 
     async def close(self) -> None:

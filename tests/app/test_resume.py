@@ -1,4 +1,4 @@
-"""Streams that lose their connection or their server, and go on. Models are fakes, all else real."""
+"""Streams that lose their connection, and go on. Models are fakes, all else is real."""
 
 from __future__ import annotations
 
