@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import itertools
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ from tests.speech import audioeval_clips
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-NUMBERS = "zero one two three four five six seven eight nine ten".split()
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 GAP = np.zeros(16_000, dtype=np.float32)
 
 
