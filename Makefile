@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser test-redis clean
+.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser test-redis test-ops clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/run  ## set up, and serve on 127.0.0.1:8000
 	$(BIN)/surtitle serve
 
 test: $(STAMPS)/dev  ## set up, and run the tests that need nothing from the system
-	$(BIN)/python -m pytest -m "not browser and not parity and not gpu and not redis"
+	$(BIN)/python -m pytest -m "not browser and not parity and not gpu and not redis and not ops"
 
 check: lint types imports test  ## everything that needs no browser and no torch
 
@@ -31,6 +31,9 @@ test-browser: $(STAMPS)/dev  ## needs the system's Chromium
 
 test-redis: $(STAMPS)/dev  ## needs redis-server
 	SURTITLE_REQUIRE_REDIS=1 $(BIN)/python -m pytest -m redis
+
+test-ops: $(STAMPS)/dev  ## needs prometheus and promtool
+	$(BIN)/python -m pytest -m ops
 
 test-parity: $(STAMPS)/parity  ## compares the translators with the library their models come from
 	$(BIN)/python -m pytest -m parity

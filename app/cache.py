@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from inference.translator import CacheStats
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -22,13 +24,22 @@ class LruCache(Generic[K, V]):
         self._weigh = weigh
         self._held: OrderedDict[K, V] = OrderedDict()
         self._weight = 0
+        self._hits = self._misses = 0
+
+    @property
+    def stats(self) -> CacheStats:
+        """How often what was asked for was there, and how much there is."""
+        return CacheStats(self._hits, self._misses, len(self._held))
 
     def __len__(self) -> int:
         return len(self._held)
 
     def get(self, key: K) -> V | None:
         value = self._held.get(key)
-        if value is not None:
+        if value is None:
+            self._misses += 1
+        else:
+            self._hits += 1
             self._held.move_to_end(key)
         return value
 

@@ -12,9 +12,13 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from guards.principal import Principal
+
 log = structlog.get_logger("surtitle.access")
 
 _KEY: Final = "surtitle.request_id"
+_CODE: Final = "surtitle.problem"
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ACCEPTABLE: Final = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
@@ -50,6 +54,29 @@ def request_id(scope: Scope) -> str:
     return str(state.get(_KEY, ""))
 
 
+def method_of(scope: Scope) -> str:
+    """The HTTP method: that of a WebSocket's handshake is GET. ``other`` for what nobody knows."""
+    method = str(scope.get("method", "GET"))
+    return method if method in _METHODS else "other"
+
+
+def note_refusal(scope: Scope, code: str) -> None:
+    """Keep the code of the error that a connection is answered with."""
+    state: dict[str, Any] = scope.setdefault("state", {})
+    state[_CODE] = code
+
+
+def refusal_code(scope: Scope) -> str:
+    """The code of the error that a connection was answered with; "" for none."""
+    state: dict[str, Any] = scope.get("state") or {}
+    return str(state.get(_CODE, ""))
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that was found, as ``/auth/api-key/{key_id}``; "" for none."""
+    return str(scope.get("path_template", ""))
+
+
 def _identify(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _ACCEPTABLE.fullmatch(value):
@@ -61,7 +88,8 @@ class RequestContext:
     """ASGI middleware.
 
     ``hsts_seconds`` is how long browsers shall insist on TLS, told to those that came with it;
-    0 tells them nothing. ``clock`` gives monotonic seconds.
+    0 tells them nothing. ``clock`` gives monotonic seconds. ``observe`` is told of each connection
+    when it has ended, with its status (101 for a WebSocket that was accepted) and how long it took.
     """
 
     def __init__(
@@ -70,9 +98,11 @@ class RequestContext:
         *,
         hsts_seconds: int = 0,
         clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[Scope, int, float], None] = lambda _scope, _status, _seconds: None,
     ) -> None:
         self._app = app
         self._clock = clock
+        self._observe = observe
         self._hsts = f"max-age={hsts_seconds}".encode() if hsts_seconds else b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,20 +138,29 @@ class RequestContext:
             try:
                 await self._app(scope, receive, observed)
             finally:
-                self._record(scope, status, self._clock() - started)
+                seconds = self._clock() - started
+                self._observe(scope, status, seconds)
+                self._record(scope, status, seconds)
 
     @staticmethod
     def _record(scope: Scope, status: int, seconds: float) -> None:
         # No query string: it may hold a ticket.
         path = scope["path"]
-        quiet = status < _CLIENT_ERROR and path.startswith(("/health", "/demo"))
+        quiet = status < _CLIENT_ERROR and path.startswith(("/health", "/demo", "/metrics"))
+        known: dict[str, str] = {}
+        if code := refusal_code(scope):
+            known["code"] = code
+        if isinstance(principal := scope.get("user"), Principal):
+            known["key_id"] = principal.key_id
         (log.debug if quiet else log.warning if status >= _SERVER_ERROR else log.info)(
             "websocket" if scope["type"] == ScopeType.WEBSOCKET else "request",
             method=scope.get("method", "GET"),
+            route=route_of(scope),
             path=path,
             status=status,
             seconds=round(seconds, 3),
             client=(scope.get("client") or ("",))[0],
+            **known,
         )
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from litestar import Litestar
 from litestar.config.app import AppConfig
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme, Tag
 from litestar.plugins import InitPlugin
+from litestar.types import Scope
 
 from app.context import RequestContext
 from app.controllers import admin, audio, credentials, keys, schema, system, text, usage
 from app.hangup import HangUp
+from app.observability.collector import ServicesCollector
+from app.observability.controller import metrics
+from app.observability.tracing import Traced, Tracing, describe
 from app.problems import HANDLERS, refuse
 from app.services import Services, build_services
 from app.settings import Settings
@@ -48,6 +54,7 @@ class SurtitlePlugin(InitPlugin):
                 system.languages,
                 system.health,
                 system.readiness,
+                metrics,
                 text.translate_text,
                 audio.transcribe_audio,
                 usage.own_usage,
@@ -110,15 +117,29 @@ def create_app(settings: Settings, services: Services | None = None) -> Litestar
     )
     # Around the router and its exception handling: refused handshakes, unknown paths and
     # unexpected errors pass through here as well.
-    app.asgi_handler = HangUp(
-        RequestContext(
-            HandshakeDenial(app.asgi_handler, refuse), hsts_seconds=settings.hsts_seconds
-        )
+    context = RequestContext(
+        HandshakeDenial(app.asgi_handler, refuse),
+        hsts_seconds=settings.hsts_seconds,
+        observe=partial(_observe, app.state),
     )
+    app.asgi_handler = HangUp(Traced(context, partial(_tracing, app.state)))
     return app
 
 
-def _attach(state: Any, services: Services) -> None:
+def _observe(state: State, scope: Scope, status: int, seconds: float) -> None:
+    describe(scope, status)
+    services: Services | None = state.get("services")
+    if services is not None:
+        services.metrics.note_request(scope, status, seconds)
+
+
+def _tracing(state: State) -> Tracing | None:
+    services: Services | None = state.get("services")
+    return services.tracing if services is not None and services.tracing.on else None
+
+
+def _attach(state: State, services: Services) -> None:
+    services.metrics.registry.register(ServicesCollector(services))
     state.services = services
     state.authenticator = services.authenticator
     state.limiter = services.limiter

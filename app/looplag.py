@@ -17,6 +17,8 @@ class LoopLag:
     """Measures by how much a task wakes later than it asked for. ``clock`` is the loop's."""
 
     def __init__(self) -> None:
+        self.observe: Callable[[float], None] = lambda _late: None
+        """Is told of each measurement, in seconds."""
         self._late: deque[float] = deque(maxlen=_WINDOW)
 
     async def run(self, clock: Callable[[], float] | None = None) -> None:
@@ -29,7 +31,9 @@ class LoopLag:
 
     def note(self, late: float) -> None:
         """Take one measurement, in seconds."""
-        self._late.append(max(0.0, late))
+        late = max(0.0, late)
+        self._late.append(late)
+        self.observe(late)
 
     def quantile(self, q: float) -> float:
         """A quantile (0…1) over the last half a minute, by nearest rank; 0 before any tick."""

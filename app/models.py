@@ -16,8 +16,9 @@ from inference.engine import TextEngine
 from inference.identification import TextIdentifier
 from inference.languages import Languages
 from inference.models import ModelStore, ModelStoreError
+from inference.observing import BatchObserver
 from inference.silero import SileroDetector
-from inference.translator import TextTranslator
+from inference.translator import CacheStats, TextTranslator
 from inference.whisper import WhisperRecognizer
 from streaming.errors import ModelUnavailable
 
@@ -43,6 +44,14 @@ class Models:
             "speech": self.recognizer.stats,
             **{f"translation:{name}": stats for name, stats in engines.items()},
         }
+
+    def observe(self, observer: BatchObserver) -> None:
+        """Have an observer told of each batch of speech, in the worker's thread."""
+        self.recognizer.observe(observer)
+
+    def caches(self) -> Mapping[str, CacheStats]:
+        """What the models remember, by what it is."""
+        return {"sentences": self.translator.stats.cache}
 
     async def close(self) -> None:
         """End the workers, those first that others' results go to. Idempotent."""

@@ -15,7 +15,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException
 from litestar.types import ExceptionHandlersMap, Scope
 
-from app.context import request_id
+from app.context import note_refusal, request_id
 from guards.admission import decision_headers
 from guards.errors import AuthenticationError, AuthenticationRequired
 from streaming.errors import SurtitleError
@@ -139,6 +139,7 @@ def _log(error: Exception, problem: Problem) -> None:
 def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar exception handler for HTTP."""
     problem = problem_of(error)
+    note_refusal(request.scope, problem.code)
     _log(error, problem)
     return Response(
         content=problem.body(request_id(request.scope)),
@@ -151,6 +152,7 @@ def respond(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 def refuse(error: Exception, scope: Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """The same for a refused WebSocket handshake (:class:`guards.denial.HandshakeDenial`)."""
     problem = problem_of(error)
+    note_refusal(scope, problem.code)
     _log(error, problem)
     headers = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))

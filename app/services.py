@@ -19,6 +19,8 @@ from app.health import MachineSampler
 from app.identity import build_throttle, build_tokens
 from app.load import watch_load
 from app.looplag import LoopLag
+from app.observability.metrics import Metrics
+from app.observability.tracing import Tracing
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
@@ -39,6 +41,7 @@ from guards.tickets import Tickets
 from guards.tiers import Tiers, TiersError
 from guards.tokens import Tokens
 from inference.dispatcher import DispatcherStats
+from inference.translator import CacheStats
 from streaming.ports import (
     ContainerDecoder,
     LanguageCatalogue,
@@ -76,6 +79,12 @@ class Services:
     """The likeliest language code of a text and its probability; ``und`` when nothing tells."""
     stats: Callable[[], Mapping[str, DispatcherStats]] = dict
     """The workers' counters, by the name of what they do."""
+    model_caches: Callable[[], Mapping[str, CacheStats]] = dict
+    """What the models remember, by what it is."""
+    breaker_states: Callable[[], Mapping[str, str]] = dict
+    """``closed``, ``half_open`` or ``open``, by the name of what the breaker guards."""
+    metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = field(default_factory=Tracing)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     ready: bool = False
     draining: bool = False
@@ -99,6 +108,11 @@ class Services:
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.recognizer = self.metrics.observed_recognizer(self.recognizer)
+        self.translator = self.metrics.observed_translator(self.translator)
+        self.lag.observe = self.metrics.loop_delay.observe
+        if self.state.redis is not None:
+            self.state.redis.observe = self.metrics.redis.observe
         self.keyring = self.state.keyring
         self.audit = self.state.audit
         self.tickets = self.state.tickets
@@ -128,6 +142,14 @@ class Services:
         self.machine = MachineSampler(self.settings.data_dir)
         self.transcripts = LruCache(_TRANSCRIPT_CHARS, lambda found: 500 + 40 * len(found.text))
         self.translations = LruCache(_TRANSLATION_CHARS, lambda found: 100 + len(found.text))
+
+    def caches(self) -> Mapping[str, CacheStats]:
+        """The statistics of all caches, by what is in them."""
+        return {
+            "transcripts": self.transcripts.stats,
+            "translations": self.translations.stats,
+            **self.model_caches(),
+        }
 
     def start(self) -> None:
         """Begin what runs beside the requests. Needs a running loop."""
@@ -211,7 +233,8 @@ async def build_services(
     except BaseException:
         await stack.aclose()
         raise
-    return Services(
+    tracing = Tracing.from_environment()
+    services = Services(
         settings=settings,
         recognizer=models.recognizer,
         detector=models.detector,
@@ -224,9 +247,13 @@ async def build_services(
         tiers=tiers,
         identify=models.identify,
         stats=models.stats,
-        closers=[stack.aclose, *closers, models.close],
+        model_caches=models.caches,
+        tracing=tracing,
+        closers=[stack.aclose, tracing.close, *closers, models.close],
         ready=True,
     )
+    models.observe(services.metrics.note_batch)
+    return services
 
 
 def load_tiers(settings: Settings) -> Tiers:

@@ -231,6 +231,18 @@ class Settings(BaseSettings):
         20.0, ge=0, description="How long a stop waits for running sessions to get their finals."
     )
 
+    metrics_access: Annotated[Literal["key", "loopback", "open"], AnyCase] = Field(
+        "key",
+        description="Who may read GET /metrics: a key with the scope `metrics` or the token below; "
+        "also whoever asks from this machine and not through a proxy (loopback); everybody (open).",
+    )
+    metrics_token: HeaderSecret | None = Field(
+        None,
+        min_length=16,
+        description="A token with which Prometheus may read GET /metrics, also while Redis is "
+        "away; 16 characters or more.",
+    )
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], AnyCase] = Field(
         "info", description="Least severe entries to log."
     )

@@ -48,6 +48,8 @@ class State:
     windows: Windows
     leases: Leases
     resume: ResumeLog
+    redis: RedisHome | None = None
+    """Where it is shared."""
 
 
 @asynccontextmanager
@@ -103,6 +105,7 @@ def _shared(settings: Settings, database: Database, redis: RedisHome, pepper: by
         windows=RedisWindows(redis),
         leases=RedisLeases(redis),
         resume=RedisResumeLog(redis),
+        redis=redis,
     )
 
 

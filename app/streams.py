@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 from msgspec import Struct
+from opentelemetry import trace
 
+from app.observability.streams import StreamObservation
+from app.observability.utterances import UtteranceSpans
 from app.sessions import LiveSession, Progress
 from app.transport import SocketTransport, Watch
 from guards.errors import SessionTooLong, StoreUnavailable
@@ -103,13 +106,15 @@ class Stream:
         if kept is not None:
             history = _history(kept[0], kept[2])
             self.session.go_on(kept[1].checkpoint)
+        self._observation, models = _observed(services, self.session)
         self.driver = StreamDriver(
             self.session,
-            _models(services),
+            models,
             _timeouts(services),
             self._watch,
             recorder=self if resumable else None,
             history=history,
+            observer=self._observation,
         )
         self._limit = limits.session_minutes
         self.live = LiveSession(
@@ -152,7 +157,11 @@ class Stream:
             max(0.0, left), sessions.end, self.live.id, too_long
         )
         try:
-            with structlog.contextvars.bound_contextvars(session=self.live.id):
+            with (
+                structlog.contextvars.bound_contextvars(session=self.live.id),
+                self._observation.running(),
+            ):
+                log.info("session started", key_id=self.principal.key_id)
                 try:
                     await self.driver.run()
                 finally:
@@ -175,7 +184,7 @@ class Stream:
             audio_seconds=round(self.session.audio_samples / SAMPLE_RATE, 1),
             finals=self.session.finals,
             complete=self.session.ended,
-            taken_over=self.driver.taken_over,
+            outcome=self._observation.outcome,
         )
 
     async def _give_back(self) -> None:
@@ -379,10 +388,20 @@ def _timeouts(services: Services) -> Timeouts:
     )
 
 
-def _models(services: Services) -> Models:
-    return Models(
-        recognizer=services.recognizer,
-        translator=services.translator,
+def _observed(services: Services, session: StreamSession) -> tuple[StreamObservation, Models]:
+    """Who counts what a stream does, and the models to give it: traced, if anybody wants that."""
+    recognizer, translator, told = services.recognizer, services.translator, None
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attribute("surtitle.session", session.id)
+        spans = UtteranceSpans(services.tracing, span)
+        recognizer, translator = spans.recognizer(recognizer), spans.translator(translator)
+        told = spans.finish
+    models = Models(
+        recognizer=recognizer,
+        translator=translator,
         detector=services.detector,
         open_container=services.open_container,
     )
+    observation = StreamObservation(services.metrics, heard=session.audio_samples, told=told)
+    return observation, models

@@ -71,12 +71,15 @@ class LoadPolicy:
     def __init__(self, config: LoadConfig | None = None) -> None:
         self.config = config or LoadConfig()
         self.level = 0
+        self.latest = Load()
+        """The last measurement."""
         self._patience = 0.0
         self._since: float | None = None
         """When it began to be too much, or calm enough, for another level."""
 
     def update(self, load: Load, now: float) -> int:
         """Take a measurement; the level as it is then. ``now`` is in seconds, and never less."""
+        self.latest = load
         config = self.config
         felt = max(load.queue_wait / config.queue_wait, load.loop_delay / config.loop_delay)
         full = max(load.cpu / config.cpu, (load.gpu_memory or 0.0) / config.gpu_memory)

@@ -12,6 +12,7 @@ to what this process last knew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -62,6 +63,10 @@ class Journal(Protocol):
         """Forget charges that are booked."""
         ...
 
+    async def size(self) -> int:
+        """How many charges are kept."""
+        ...
+
 
 class MemoryJournal:
     """:class:`Journal` in memory, for a file that can't be written for a while."""
@@ -78,6 +83,9 @@ class MemoryJournal:
     async def discard(self, ids: Iterable[str]) -> None:
         for gone in ids:
             del self._charges[gone]
+
+    async def size(self) -> int:
+        return len(self._charges)
 
 
 class Metering:
@@ -96,6 +104,8 @@ class Metering:
     ) -> None:
         self.usage = usage
         self.clock = clock
+        self.backlog = 0
+        """Charges that wait for the store, as it was last seen."""
         self._journal = journal
         self._closed = closed
         self._known: OrderedDict[tuple[str, date], Amount] = OrderedDict()
@@ -193,6 +203,8 @@ class Metering:
                 await self.settle()
             except StoreUnavailable:
                 log.debug("charges wait for the store")
+            with contextlib.suppress(StoreUnavailable):
+                self.backlog = await self._journal.size()
 
     async def settle(self) -> int:
         """Book what the journal holds; how many charges that were. Raises ``StoreUnavailable``."""

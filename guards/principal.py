@@ -20,10 +20,13 @@ TRANSLATE: Final = "translate"
 ADMIN: Final = "admin"
 """The scope for administration, which includes the others: who has it can issue them."""
 
+METRICS: Final = "metrics"
+"""The scope for reading metrics, and nothing else."""
+
 WORK: Final = frozenset({STREAM, TRANSCRIBE, TRANSLATE})
 """What a credential may do when nobody says otherwise."""
 
-SCOPES: Final = WORK | {ADMIN}
+SCOPES: Final = WORK | {ADMIN, METRICS}
 """Every scope a key can be given."""
 
 

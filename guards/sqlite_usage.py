@@ -140,6 +140,11 @@ class SqliteJournal:
             (json.dumps(list(ids)),),
         )
 
+    async def size(self) -> int:
+        """How many charges are kept."""
+        rows = await self._database.execute("SELECT COUNT(*) FROM pending")
+        return int(rows[0][0])
+
 
 def _total(connection: sqlite3.Connection, key_id: str, day: date) -> Amount:
     row = connection.execute(

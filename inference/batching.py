@@ -225,15 +225,17 @@ class BatchQueue(Generic[J]):
         self._counts[job.priority] += 1
         return Placed(ticket, displaced=tuple(stale))
 
-    def take(self, now: float, limit: int) -> list[Ticket[J]]:
+    def take(self, now: float, limit: int, *, urgent_only: bool = False) -> list[Ticket[J]]:
         """Take up to ``limit`` jobs that may share a batch, the most urgent first.
 
         The most urgent job decides the group. Every ticket taken must be given to :meth:`done`.
+        ``urgent_only`` leaves what does not count as a final, by its priority or its age.
         """
         waiting = [
-            (ticket.level(now, self.ageing), ticket)
+            (level, ticket)
             for ticket in self._queued.values()
-            if ticket.lane is None or ticket.lane not in self._busy_lanes
+            if (ticket.lane is None or ticket.lane not in self._busy_lanes)
+            and ((level := ticket.level(now, self.ageing)) is Priority.FINAL or not urgent_only)
         ]
         batch: list[Ticket[J]] = []
         while waiting and len(batch) < limit:

@@ -74,7 +74,8 @@ class Dispatcher(Generic[J, R]):
 
     ``failure`` makes the error of a job whose backend raised something else than a
     ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
-    worker begins, and how many seconds it has waited for one.
+    worker begins, and how many seconds it has waited for one. ``reserve`` is the strain from which
+    one of several workers is kept for finals: for backends whose jobs take long.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Dispatcher(Generic[J, R]):
         failure: Callable[[str], SurtitleError],
         clock: Callable[[], float] = time.monotonic,
         started: Callable[[J, float], None] = lambda _job, _waited: None,
+        reserve: float = math.inf,
     ) -> None:
         if not backends or max_batch < 1:
             raise ValueError("a dispatcher needs a backend and batches of at least one")
@@ -97,11 +99,14 @@ class Dispatcher(Generic[J, R]):
         self._failure = failure
         self._clock = clock
         self._started_job = started
+        self._reserve = reserve if len(backends) > 1 else math.inf
         self._changed = threading.Condition()
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
         self._closed = False
         self._started = False
         self._idle = len(backends)
+        self._unhurried = 0
+        """Workers that run something else than finals."""
         self._batches = self._rows = self._superseded = self._rejected = self._failed = 0
         self._waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
@@ -175,16 +180,14 @@ class Dispatcher(Generic[J, R]):
         with self._changed:
             now = self._clock()
             _forget(self._urgent, now - _RECENT)
-            _forget(self._work_done, now - _STRAIN_WINDOW)
+            strain = self._strain(now)
             waits = [wait for _, wait in self._urgent]
-            busy = sum(seconds for _, (seconds, _) in self._work_done)
             speakers = {name for _, (_, names) in self._work_done for name in names}
-        workers = len(self._threads)
         return Pressure(
-            strain=min(1.0, busy / (_STRAIN_WINDOW * workers)),
+            strain=strain,
             wait=sum(waits) / len(waits) if waits else 0.0,
             speakers=len(speakers),
-            workers=workers,
+            workers=len(self._threads),
         )
 
     def _note_work(self, tickets: Sequence[Ticket[J]], began: float, ended: float) -> None:
@@ -214,12 +217,14 @@ class Dispatcher(Generic[J, R]):
 
     def _work(self, backend: Backend[J, R]) -> None:
         while tickets := self._next_batch():
+            unhurried = tickets[0].job.priority is not Priority.FINAL
             began = self._clock()
             results = self._run(backend, [ticket.job for ticket in tickets])
             with self._changed:
                 now = self._clock()
                 self._note_work(tickets, began, now)
                 self._idle += 1
+                self._unhurried -= unhurried
                 delivery = []
                 for ticket, result in zip(tickets, results, strict=True):
                     self._queue.done(ticket, now)
@@ -239,9 +244,12 @@ class Dispatcher(Generic[J, R]):
                 self._drop_overtaken(now)
                 # Idle replicas share what waits rather than watch one of them do it all.
                 fair = math.ceil(len(self._queue) / self._idle)
-                tickets = self._queue.take(now, min(self.max_batch, max(1, fair)))
+                tickets = self._queue.take(
+                    now, min(self.max_batch, max(1, fair)), urgent_only=self._kept(now)
+                )
                 if tickets:
                     self._idle -= 1
+                    self._unhurried += tickets[0].job.priority is not Priority.FINAL
                     self._batches += 1
                     self._rows += len(tickets)
                     for ticket in tickets:
@@ -253,6 +261,21 @@ class Dispatcher(Generic[J, R]):
                     return tickets
                 self._changed.wait()
         return []
+
+    def _kept(self, now: float) -> bool:
+        """Whether the last free worker is kept for finals.
+
+        What has begun can't be interrupted: a final that finds every worker in the middle of a
+        partial waits for the first to end it. With few finals that is rare, and a loss to partials.
+        """
+        if self._unhurried < len(self._threads) - 1:
+            return False
+        return self._strain(now) >= self._reserve
+
+    def _strain(self, now: float) -> float:
+        _forget(self._work_done, now - _STRAIN_WINDOW)
+        busy = sum(seconds for _, (seconds, _) in self._work_done)
+        return min(1.0, busy / (_STRAIN_WINDOW * len(self._threads)))
 
     def _drop_overtaken(self, now: float) -> None:
         stale = [self._futures.pop(ticket, None) for ticket in self._queue.overtaken(now)]

@@ -14,11 +14,13 @@ from typing import Final
 
 import ctranslate2
 import psutil
+from threadpoolctl import threadpool_limits
 
 from inference.batching import BatchQueue
 from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
+from inference.observing import BatchObserver
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import (
@@ -38,10 +40,12 @@ BEAM: Final = 5
 """Hypotheses followed side by side: Whisper's own choice. On a CPU it takes a third longer than
 greedy decoding."""
 
-_CAREFUL_FINALS: Final = 0.4
+_CAREFUL_FINALS: Final = 0.2
 _CAREFUL_PARTIALS: Final = 0.1
 """Seconds that finals may wait of late for one more to be decoded with a beam, or a partial."""
 
+_RESERVE: Final = 0.5
+"""Share of the workers' time that finals take from which one worker is kept for them."""
 _TYPICAL: Final = 1000
 """Encoder length of a typical utterance."""
 _CPU_BATCH: Final = 8
@@ -102,6 +106,7 @@ class WhisperRecognizer:
             max_batch=max_batch or 1,
             failure=RecognitionFailed,
             started=_note_wait,
+            reserve=_RESERVE,
         )
 
     @classmethod
@@ -139,6 +144,9 @@ class WhisperRecognizer:
             inter_threads=replicas,
             intra_threads=threads or 1,
         )
+        # A spectrogram's products are small, and BLAS's own threads spin for a while after each:
+        # 100 ms of a core for 4 ms of work.
+        threadpool_limits(1, user_api="blas")
         tokens = WhisperTokens(path, multilingual=model.is_multilingual)
         return cls(
             WhisperEngine(model, tokens),
@@ -176,6 +184,10 @@ class WhisperRecognizer:
     def pressure(self) -> Pressure:
         """See the port."""
         return self._dispatcher.pressure
+
+    def observe(self, observer: BatchObserver) -> None:
+        """Have an observer told of each batch, in the worker's thread."""
+        self._engine.observe = observer
 
     def warm_up(self) -> None:
         """Run the shortest and the longest context once, and find the best size of batches.

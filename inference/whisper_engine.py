@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import ctranslate2
@@ -36,6 +36,7 @@ from inference.decoding import (
     token_cap,
     wider,
 )
+from inference.observing import BatchObserver, RecognitionBatch, unobserved
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed, SurtitleError
 from streaming.types import (
@@ -116,6 +117,9 @@ class _Work:
     language_known: bool = False
     decoded: Decoded | None = None
     redone: bool = False
+    sampled: bool = False
+    guards: list[str] = field(default_factory=list)
+    """Why what was decoded is not what is answered."""
     encoded: tuple[Any, int] | None = None
     """Encoder output that led to ``decoded``, and the row's index in it."""
     widest: tuple[Any, int] | None = None
@@ -171,6 +175,8 @@ class WhisperEngine:
         self._model = model
         self._tokens = tokens
         self._extract: Callable[..., Mel] = FeatureExtractor(feature_size=model.n_mels)
+        self.observe: BatchObserver = unobserved
+        """Is told of each batch that was done."""
 
     def run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         """Recognise rows of one group, in order."""
@@ -192,8 +198,10 @@ class WhisperEngine:
                 timing = Timing(work.row.waited, encoded, decoded)
                 answers.append(self._hypothesis(work, timing))
             else:
+                work.guards.append(doubt)
                 error = f"this partial is not to be believed: {doubt}"
                 answers.append(RecognitionFailed(error))
+        self.observe(_report(works, encoded, decoded))
         return answers
 
     def warm(self, bucket: int) -> None:
@@ -315,6 +323,7 @@ class WhisperEngine:
         answers = self._generate(leaky, encoded, beam_size=leaky[0].row.beam, prompted=False)
         for work, answer in zip(leaky, answers, strict=True):
             work.decoded = answer
+            work.guards.append("repeats its context")
 
     def _redo(self, works: Sequence[_Work]) -> None:
         """Decode suspicious rows again with more context, and then by sampling.
@@ -322,7 +331,13 @@ class WhisperEngine:
         Languages, too, are told apart better with more context.
         """
         unsure = {id(work) for work in works if work.unsure_of_language}
-        doubted = [work for work in works if id(work) in unsure or work.doubt(SHORT_LIMITS)]
+        doubted = []
+        for work in works:
+            doubt = work.doubt(SHORT_LIMITS)
+            if doubt is not None:
+                work.guards.append(doubt)
+            if doubt is not None or id(work) in unsure:
+                doubted.append(work)
         short = [work for work in doubted if work.row.bucket < FULL]
         if short:
             first = [(work.answer, work.encoded) for work in short]
@@ -344,6 +359,7 @@ class WhisperEngine:
         if work.widest is None:
             raise RuntimeError("not decoded yet")
         encoded = _rows_of([work.widest])
+        work.sampled = True
         for temperature in FALLBACK_TEMPERATURES:
             (sampled,) = self._generate([work], encoded, temperature=temperature, prompted=False)
             work.consider(sampled, (encoded, 0))
@@ -382,6 +398,8 @@ class WhisperEngine:
     def _hypothesis(self, work: _Work, timing: Timing) -> Hypothesis:
         answer, words, ending = work.answer, work.words, work.ending
         if is_silence(answer, work.samples):
+            if answer.text.strip():
+                work.guards.append("silence")
             answer, words, ending = replace(answer, text="", tokens=()), (), 0.0
         return Hypothesis(
             text=answer.text.strip(),
@@ -394,6 +412,21 @@ class WhisperEngine:
             timing=timing,
             redone=work.redone,
         )
+
+
+def _report(works: Sequence[_Work], encoded: float, decoded: float) -> RecognitionBatch:
+    frames = works[0].row.bucket
+    return RecognitionBatch(
+        priority=works[0].row.priority,
+        rows=len(works),
+        frames=frames,
+        padding_frames=sum(max(0, frames - frames_of(work.samples)) for work in works),
+        encode_seconds=encoded,
+        decode_seconds=decoded,
+        widened=sum(work.redone for work in works),
+        sampled=sum(work.sampled for work in works),
+        guards=tuple(guard for work in works for guard in work.guards),
+    )
 
 
 def _lengthened(mel: Mel, frames: int) -> Mel:

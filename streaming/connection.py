@@ -159,6 +159,8 @@ class Connection:
             await self._transport.send(data)
 
     async def _hang_up(self, error: SurtitleError) -> None:
+        if not self._driver.timeouts.resume:
+            self._driver.observer.closed(error.close_code, error.code)
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(1):
                 await self._transport.close(error.close_code, error.code)

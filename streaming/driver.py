@@ -71,6 +71,33 @@ class Meter(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Is told what comes and goes. Must be quick, and raise nothing."""
+
+    def heard(self, samples: int, size: int) -> None:
+        """``size`` bytes of audio came, or were decoded; so many samples are known by now."""
+        ...
+
+    def sent(self, event: wire.Event, size: int) -> None:
+        """An event was given out, in ``size`` bytes: once, however often it is sent."""
+        ...
+
+    def closed(self, code: int, reason: str) -> None:
+        """The session's connection is closed from this side."""
+        ...
+
+
+class _Unobserved:
+    def heard(self, samples: int, size: int) -> None:
+        pass
+
+    def sent(self, event: wire.Event, size: int) -> None:
+        pass
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
+
+
 class Recorder(Protocol):
     """Keeps a session where another process can go on with it."""
 
@@ -135,8 +162,10 @@ class StreamDriver:
         recorder: Recorder | None = None,
         history: History | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         self.session = session
+        self.observer: Observer = observer or _Unobserved()
         self.timeouts = timeouts or Timeouts()
         self.history = history or History()
         self.taken_over = False
@@ -298,6 +327,7 @@ class StreamDriver:
     async def take_audio(self, piece: bytes) -> None:
         """Take a frame of audio, or a piece of one."""
         self.session.receive_binary(piece)
+        self.observer.heard(self.session.audio_samples, len(piece))
         self._watch_lag()
         await self._heard()
 
@@ -312,8 +342,9 @@ class StreamDriver:
         async with self._publishing:
             lasting = renew or (close is not None and bool(self._unrecorded))
             while (event := self._outbox.take()) is not None:
-                entry = self.history.add(wire.encode(event), self._clock())
-                self._unrecorded.append(entry)
+                data = wire.encode(event)
+                self._unrecorded.append(self.history.add(data, self._clock()))
+                self.observer.sent(event, len(data))
                 lasting = lasting or not passing(event)
             if self._recorder is None:
                 self._unrecorded.clear()
@@ -329,6 +360,7 @@ class StreamDriver:
     def give_up_to_other(self, error: TakenOver) -> None:
         """Another process goes on with the session: leave it alone from now on."""
         self.taken_over = True
+        self.observer.closed(error.close_code, error.code)
         if self._connection is not None:
             self._connection.release(error)
         self.abandon()
@@ -451,6 +483,7 @@ class StreamDriver:
             self.session.receive_decoding_failure(error)
         else:
             self.session.receive_samples(samples, last=action.last)
+            self.observer.heard(self.session.audio_samples, 0)
 
     # ------------------------------------------------------------ actions
 
@@ -494,6 +527,7 @@ class StreamDriver:
     def _end_with(self, close: Close) -> None:
         if self._close is None:
             self._close = close
+            self.observer.closed(close.code, close.reason)
             self._closing = asyncio.create_task(self.guarded(self._finish()))
 
     async def _finish(self) -> None:

@@ -42,10 +42,12 @@ class SegmenterConfig:
     utterance's audio is what it will be if nobody speaks again."""
     endpoint_ms: int = 800
     """Silence that closes an utterance at the latest."""
-    max_ms: int = 17_000
-    """Length at which an utterance is cut."""
+    long_ms: int = 14_000
+    """Length from which an utterance is cut where the speaker makes a pause."""
+    max_ms: int = 20_000
+    """Length at which it is cut at its quietest place, pause or not."""
     cut_search_ms: int = 7_000
-    """How far back from the maximum the quietest place is looked for."""
+    """How far back the place is looked for."""
 
 
 class Utterance:
@@ -132,15 +134,17 @@ class Utterance:
         self._energy.append(float(np.dot(window, window)))
         self._samples = needed
 
-    def quietest(self, search: int) -> int:
-        """The window's edge in the last ``search`` samples around which it is quietest."""
+    def quietest(self, search: int) -> tuple[int, float]:
+        """The window's edge in the last ``search`` samples around which it is quietest, and the
+        mean energy of the windows around it.
+        """
         width = 5
         first = max(width, len(self._energy) - search // WINDOW)
         energy = np.convolve(self._energy, np.ones(width), mode="valid")
         # energy[i] covers windows i … i+4; cut in the middle of the quietest five.
         candidates = energy[first - width // 2 : len(energy)]
-        at = first - width // 2 + int(np.argmin(candidates)) + width // 2
-        return self.start + at * WINDOW
+        best = int(np.argmin(candidates))
+        return self.start + (first + best) * WINDOW, float(candidates[best]) / width
 
     def windows_after(self, sample: int) -> Windows:
         """A copy of what was heard from a sample on, which must be a window's edge."""
@@ -375,8 +379,7 @@ class Segmenter:
             if self._paused:
                 self._paused = False
                 self._events.append(Resumed(utterance))
-            if utterance.end - utterance.start >= self._config.max_ms * SAMPLE_RATE // 1000:
-                self._cut(utterance)
+            self._keep_short(utterance)
             return
         silence = utterance.end - utterance.speech_end
         if not self._paused and silence >= self._tail:
@@ -395,8 +398,15 @@ class Segmenter:
         self._before.extend(utterance.windows_after(end))
         self._events.append(Closed(utterance, end, cut=False))
 
-    def _cut(self, utterance: Utterance) -> None:
-        at = utterance.quietest(self._config.cut_search_ms * SAMPLE_RATE // 1000)
+    def _keep_short(self, utterance: Utterance) -> None:
+        milliseconds = (utterance.end - utterance.start) * 1000 // SAMPLE_RATE
+        if milliseconds < min(self._config.long_ms, self._config.max_ms):
+            return
+        at, energy = utterance.quietest(self._config.cut_search_ms * SAMPLE_RATE // 1000)
+        if energy < self._gate(utterance) or milliseconds >= self._config.max_ms:
+            self._cut(utterance, at)
+
+    def _cut(self, utterance: Utterance, at: int) -> None:
         rest = self._number(at, at)
         for window in utterance.windows_after(at):
             rest.append(window)

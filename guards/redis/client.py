@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from importlib.resources import files
 from typing import Any, Final, TypeVar
@@ -48,6 +49,10 @@ class RedisHome:
         self.client = self._clients[0]
         self.time: Callable[[], float] | None = None
         """What takes the place of Redis's own clock in tests; seconds."""
+        self.outages = 0
+        """How often it ceased to answer."""
+        self.observe: Callable[[float], None] = lambda _seconds: None
+        """Is told how long each command took."""
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._probe: asyncio.Task[None] | None = None
 
@@ -78,13 +83,17 @@ class RedisHome:
         async with self._slots:
             if self.away:
                 raise _unavailable()
+            began = time.monotonic()
             try:
                 return await command()
             except _FAILURES as error:
                 if not self.away:
+                    self.outages += 1
                     log.warning("redis does not answer", error=type(error).__name__)
                     self._probe = asyncio.create_task(self._until_back(), name="probe redis")
                 raise _unavailable() from error
+            finally:
+                self.observe(time.monotonic() - began)
 
     async def _until_back(self) -> None:
         while True:

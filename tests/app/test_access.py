@@ -23,7 +23,7 @@ from websockets.exceptions import InvalidStatus
 
 from app.factory import create_app
 from app.settings import load
-from guards.principal import ADMIN, SCOPES, STREAM, TRANSCRIBE, TRANSLATE, WORK, Tier
+from guards.principal import ADMIN, METRICS, SCOPES, STREAM, TRANSCRIBE, TRANSLATE, WORK, Tier
 from inference.fakes import silence
 from tests.app.support import Fakes, running, wav
 from tests.guards.signing import ec_jwk, key_set, oct_jwk, rsa_jwk, sign
@@ -52,6 +52,7 @@ ROUTES: Final = (
     Route("GET", "/languages", "", 200),
     Route("GET", "/health", "", 200),
     Route("GET", "/health/simple", "", 200),
+    Route("GET", "/metrics", METRICS, 200),
     Route("GET", "/schema", "", 200),
     Route("GET", "/schema/openapi.json", "", 200),
     Route("GET", "/schema/openapi.yaml", "", 200),

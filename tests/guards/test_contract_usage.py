@@ -131,8 +131,10 @@ async def test_a_journal_keeps_order_and_each_charge_once(
     for one in [*charges, charges[0]]:
         await journal.append(one)
     assert await journal.oldest(3) == charges[:3]
+    assert await journal.size() == len(charges)
     await journal.discard(one.id for one in charges[:4])
     assert await journal.oldest(3) == charges[4:]
+    assert await journal.size() == len(charges) - 4
 
 
 async def test_the_lasting_journal_outlives_the_process(tmp_path: Path) -> None:

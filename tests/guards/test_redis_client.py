@@ -27,6 +27,8 @@ async def nowhere() -> AsyncIterator[RedisHome]:
 
 async def test_who_is_not_there_is_not_asked_again(nowhere: RedisHome) -> None:
     asked = 0
+    took: list[float] = []
+    nowhere.observe = took.append
 
     async def ask() -> None:
         nonlocal asked
@@ -40,6 +42,7 @@ async def test_who_is_not_there_is_not_asked_again(nowhere: RedisHome) -> None:
         assert caught.value.retry_after == 1.0
         assert nowhere.away
     assert asked == 1
+    assert (len(took), nowhere.outages) == (1, 1)
 
 
 async def test_every_adapter_says_that_it_is_away(nowhere: RedisHome) -> None:

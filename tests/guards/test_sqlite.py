@@ -12,7 +12,7 @@ import pytest
 
 from guards.audit import AuditEntry
 from guards.errors import StoreUnavailable
-from guards.principal import SCOPES, WORK
+from guards.principal import ADMIN, WORK
 from guards.sqlite import MIGRATIONS, Database, SchemaTooNew
 from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
@@ -74,7 +74,7 @@ async def test_what_was_written_before_scopes_and_rotation_keeps_its_rights(
     database = await Database.open(path)
     user, admin = await SqliteKeyStore(database).listing()
     assert user.scopes == WORK
-    assert admin.scopes == SCOPES
+    assert admin.scopes == WORK | {ADMIN}
     assert (user.limits, user.previous_digest, user.previous_until) == ({}, None, None)
     assert user.last_used_at is not None
     await database.close()

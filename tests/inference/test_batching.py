@@ -200,6 +200,20 @@ def test_a_session_may_be_bounded_by_itself() -> None:
     waiting.put(Job(), 0.0)
 
 
+def test_what_is_kept_for_finals_takes_aged_work_too_and_nothing_else() -> None:
+    waiting = queue(ageing=1.0)
+    waiting.put(Job(session="partial", priority=PARTIAL), 0.0)
+    waiting.put(Job(session="file", priority=OFFLINE), 0.0)
+    assert waiting.take(0.9, 8, urgent_only=True) == []
+    final = Job(session="final")
+    waiting.put(final, 0.9)
+    assert jobs(waiting.take(0.9, 8, urgent_only=True)) == [final]
+    (aged,) = waiting.take(1.0, 8, urgent_only=True)
+    assert aged.job.session == "partial"
+    (file,) = waiting.take(2.0, 8, urgent_only=True)
+    assert file.job.session == "file"
+
+
 def test_nothing_starves_behind_finals() -> None:
     waiting = queue(ageing=1.0)
     old = waiting.put(Job(session="file", tenant="file", priority=OFFLINE), 0.0).ticket

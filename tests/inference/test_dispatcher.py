@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,13 +64,16 @@ Make = Callable[..., Dispatcher[Job, str]]
 async def make() -> AsyncIterator[Make]:
     made: list[tuple[Dispatcher[Job, str], Sequence[Shouter]]] = []
 
-    def build(*backends: Shouter, max_batch: int = 4, capacity: int = 64) -> Dispatcher[Job, str]:
+    def build(
+        *backends: Shouter, max_batch: int = 4, capacity: int = 64, reserve: float = math.inf
+    ) -> Dispatcher[Job, str]:
         dispatcher: Dispatcher[Job, str] = Dispatcher(
             name="shouter",
             backends=backends,
             queue=BatchQueue(group=lambda _job: 0, capacity=capacity, reserved=0, patience=0.0),
             max_batch=max_batch,
             failure=RecognitionFailed,
+            reserve=reserve,
         )
         made.append((dispatcher, backends))
         return dispatcher
@@ -121,8 +125,44 @@ async def test_idle_replicas_share_the_work(make: Make) -> None:
     tasks = await submitted(dispatcher, Job("a"), Job("b"))
     for backend in backends:
         await entered(backend)
+    for backend in backends:
         backend.gate.set()
     assert await asyncio.gather(*tasks) == ["A", "B"]
+
+
+def partials(count: int) -> list[Job]:
+    return [Job(f"p{n}", session=f"p{n}", priority=Priority.PARTIAL) for n in range(count)]
+
+
+async def test_one_of_several_workers_is_kept_for_finals(make: Make) -> None:
+    backends = Shouter(gated=True), Shouter(gated=True)
+    dispatcher = make(*backends, max_batch=1, reserve=0.0)
+    first = await submitted(dispatcher, Job("f0"), *partials(3))
+    dispatcher.start()
+    for backend in backends:
+        await entered(backend)
+    assert sorted(backend.batches[0][0] for backend in backends) == ["f0", "p0"]
+    # Whoever did the first final is free now, and leaves the other partials alone.
+    kept = next(backend for backend in backends if backend.batches == [["f0"]])
+    kept.gate.set()
+    await first[0]
+    assert await dispatcher.submit(Job("f1")) == "F1"
+    assert kept.batches == [["f0"], ["f1"]]
+    for backend in backends:
+        backend.gate.set()
+    assert await asyncio.gather(*first) == ["F0", "P0", "P1", "P2"]
+
+
+async def test_no_worker_is_kept_for_finals_that_are_few(make: Make) -> None:
+    backends = Shouter(gated=True), Shouter(gated=True)
+    dispatcher = make(*backends, max_batch=1, reserve=0.5)
+    dispatcher.start()
+    tasks = await submitted(dispatcher, *partials(2))
+    for backend in backends:
+        await entered(backend)
+    for backend in backends:
+        backend.gate.set()
+    assert await asyncio.gather(*tasks) == ["P0", "P1"]
 
 
 async def test_one_bad_row_fails_alone(make: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from faster_whisper.feature_extractor import FeatureExtractor
+from threadpoolctl import threadpool_info
 
 from bench.corpus import normalize
 from inference import whisper_engine
 from inference.decoding import BUCKETS, FULL, Limits, bucket_for
 from inference.dispatcher import Dispatcher
 from inference.models import ModelStore
+from inference.observing import RecognitionBatch
 from inference.whisper import WhisperRecognizer
 from inference.whisper_engine import Row, WhisperEngine
 from inference.whisper_tokens import CONTEXT_TOKENS, VOCABULARY_TOKENS, WhisperTokens
@@ -102,6 +104,13 @@ def test_the_spectrogram_is_that_of_audio_and_silence(engine: WhisperEngine) -> 
     np.testing.assert_allclose(engine.mel(audio, 1200), whole, atol=1e-5)
     longest = np.tile(audio, 30)[: 30 * SAMPLE_RATE]
     assert engine.mel(longest, FULL).shape == (80, FULL)
+
+
+def test_no_threads_of_blas_spin_beside_the_workers(engine: WhisperEngine) -> None:
+    engine.run([row(job(np.zeros(SAMPLE_RATE, dtype=np.float32)))])
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert pools
+    assert {pool["num_threads"] for pool in pools} == {1}
 
 
 def test_the_language_is_found(engine: WhisperEngine) -> None:
@@ -229,8 +238,11 @@ def test_context_that_would_be_repeated_is_left_out(
 
     monkeypatch.setattr(engine, "_generate", watched)
     other = audioeval_clips("en")[0]
+    told: list[RecognitionBatch] = []
+    monkeypatch.setattr(engine, "observe", told.append)
     recognised(engine, [row(job(clip.audio()), said), row(job(other.audio(), "other"), said)])
     assert prompted == [True, False]
+    assert told[0].guards == ("repeats its context",)
 
     prompted.clear()
     favoured = row(job(clip.audio()), said)
@@ -348,6 +360,36 @@ async def test_an_answer_tells_how_long_it_took(recognizer: WhisperRecognizer) -
     assert heard.timing.queued >= 0
     assert heard.timing.encoded > 0
     assert heard.timing.decoded > 0
+
+
+def test_each_batch_is_told(engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[RecognitionBatch] = []
+    monkeypatch.setattr(engine, "observe", told.append)
+    clips = audioeval_clips("en")[1:]
+    rows = [row(job(clip.audio(), clip.id)) for clip in clips]
+    recognised(engine, rows)
+    (batch,) = told
+    assert (batch.priority, batch.rows, batch.frames) == (Priority.FINAL, 2, rows[0].bucket)
+    spoken = sum(len(clip.audio()) / SAMPLE_RATE for clip in clips)
+    assert batch.padding_frames / 100 == pytest.approx(2 * batch.frames / 100 - spoken, abs=0.02)
+    assert batch.encode_seconds > 0
+    assert batch.decode_seconds > 0
+    assert (batch.widened, batch.sampled, batch.guards) == (0, 0, ())
+
+
+def test_what_was_doubted_is_told(engine: WhisperEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[RecognitionBatch] = []
+    monkeypatch.setattr(engine, "observe", told.append)
+    never = Limits(compression=2.0, log_probability=0.0)
+    monkeypatch.setattr(whisper_engine, "SHORT_LIMITS", never)
+    monkeypatch.setattr(whisper_engine, "FULL_LIMITS", never)
+    audio = audioeval_clips("en")[2].audio()
+    recognised(engine, [row(job(audio))])
+    engine.run([row(job(audio, priority=Priority.PARTIAL))])
+    final, partial = told
+    assert (final.widened, final.sampled, final.guards) == (1, 1, ("improbable",))
+    assert (partial.widened, partial.sampled, partial.guards) == (0, 0, ("improbable",))
+    assert partial.priority is Priority.PARTIAL
 
 
 async def test_thirty_seconds_are_taken_whole(recognizer: WhisperRecognizer) -> None:

@@ -109,6 +109,23 @@ def test_a_long_utterance_is_cut_where_it_is_quietest() -> None:
     assert isinstance(events[events.index(first) + 1], Opened)
 
 
+def test_a_long_utterance_is_cut_at_a_pause_before_it_is_too_long() -> None:
+    config = SegmenterConfig(
+        long_ms=60 * WINDOW_MS, max_ms=100 * WINDOW_MS, cut_search_ms=40 * WINDOW_MS
+    )
+    windows, probabilities = stream((95, 0.9), (30, 0.0))
+    windows = np.ones_like(windows)
+    windows[[*range(28, 33), *range(68, 73)]] = 0.01
+    segmenter = Segmenter(config)
+    # At 60 windows there is a pause behind, from 30 on; later there is one at 70.
+    assert [e.end // WINDOW for e in closed(segmenter.push(windows[:60], probabilities[:60]))] == [
+        30
+    ]
+    assert closed(segmenter.push(windows[60:89], probabilities[60:89])) == []
+    (second,) = closed(segmenter.push(windows[89:95], probabilities[89:95]))
+    assert (second.cut, second.end) == (True, 70 * WINDOW)
+
+
 def test_a_shorter_endpoint_shortens_the_tail_too() -> None:
     segmenter = Segmenter()
     segmenter.set_endpoint(100)
@@ -129,7 +146,10 @@ def test_utterances_depend_on_the_windows_alone_and_never_overlap(
     values: list[tuple[int, float]], cuts: list[int], endpoint: int
 ) -> None:
     config = SegmenterConfig(
-        endpoint_ms=endpoint, max_ms=60 * WINDOW_MS, cut_search_ms=20 * WINDOW_MS
+        endpoint_ms=endpoint,
+        long_ms=40 * WINDOW_MS,
+        max_ms=60 * WINDOW_MS,
+        cut_search_ms=20 * WINDOW_MS,
     )
     windows, probabilities = stream(*values)
     edges = [0, *sorted(cut % (len(windows) + 1) for cut in cuts), len(windows)]
