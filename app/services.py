@@ -29,6 +29,7 @@ from app.observability.tracing import Tracing
 from app.sessions import SessionRegistry, watch_keys
 from app.settings import Settings, SettingsError, variable
 from app.state import State, opened
+from app.streams import Streams
 from app.transcription import Transcriber, Transcript
 from guards.adaptive import LoadPolicy
 from guards.admission import Limiter
@@ -39,6 +40,7 @@ from guards.keyring import Keyring
 from guards.leases import LeaseKeeper
 from guards.metering import Metering
 from guards.origins import OriginPolicy
+from guards.resume import ResumeLog
 from guards.throttle import LoginThrottle
 from guards.tickets import Tickets
 from guards.tiers import Tiers, TiersError
@@ -115,6 +117,8 @@ class Services:
     canary: Canary = field(init=False)
     health: Reporter = field(init=False)
     lag: LoopLag = field(default_factory=LoopLag)
+    resume: ResumeLog = field(init=False)
+    streams: Streams = field(init=False)
     transcripts: ResultCache[Transcript] = field(init=False)
     translations: ResultCache[Translation] = field(init=False)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -129,6 +133,8 @@ class Services:
         self.audit = self.state.audit
         self.tickets = self.state.tickets
         self.metering = self.state.metering
+        self.resume = self.state.resume
+        self.streams = Streams(self)
         self.limiter = Limiter(
             tiers=self.tiers,
             windows=self.state.windows,
@@ -214,12 +220,12 @@ class Services:
             self._tasks.append(asyncio.create_task(self.drain(), name="drain"))
 
     async def drain(self) -> bool:
-        """Refuse what is new, let running streams finish; whether all did in time."""
+        """Refuse what is new, let running streams come to an end; whether all did in time."""
         self.draining = True
         return await self.sessions.drain(self.settings.drain_timeout_seconds)
 
     async def close(self) -> None:
-        """Stop in order: background tasks, workers, models, then the store. Idempotent."""
+        """Stop in order: background tasks, streams, workers, models, then the store. Idempotent."""
         self.draining = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
@@ -227,6 +233,7 @@ class Services:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.streams.close()
         with contextlib.suppress(StoreUnavailable):
             await self.metering.settle()
         while self.closers:
@@ -254,12 +261,6 @@ async def serving(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHa
             raise ModelUnavailable(
                 "The models do not answer; try again in a moment.", retry_after=_RETRY_SECONDS
             )
-
-
-async def has_place(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Guard for streams: refused with 503 before the handshake when there is no room."""
-    services = services_of(connection)
-    await services.capacity.admit(services.limiter.limits(connection.user).share)
 
 
 async def build_services(

@@ -38,13 +38,17 @@ class LiveSession:
     """One running stream.
 
     ``end`` is called on the loop, at most once, and must not block: it makes the session send
-    what it owes, then the error, and close. ``progress`` is for the administration to read.
+    what it owes, then the error, and close. ``leave`` is called when the server goes away, with
+    the seconds that are left; by default the session is ended. ``progress`` and ``connected`` are
+    for the administration to read; ``address`` is that of its connection, now or last.
     """
 
     id: str
     principal: Principal
     end: Callable[[SurtitleError], None]
+    leave: Callable[[float], None] | None = None
     progress: Callable[[], Progress] = Progress
+    connected: Callable[[], bool] = lambda: True
     address: str = ""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     ending: bool = False
@@ -68,7 +72,15 @@ class SessionRegistry:
 
     @contextmanager
     def running(self, session: LiveSession) -> Iterator[LiveSession]:
-        """Count a session for as long as the block lasts.
+        """Count a session for as long as the block lasts. Raises as :meth:`add` does."""
+        self.add(session)
+        try:
+            yield session
+        finally:
+            self.discard(session)
+
+    def add(self, session: LiveSession) -> None:
+        """Count a session.
 
         Raises ``Draining`` when no more are taken, and ``ValueError`` for an id in use.
         """
@@ -78,12 +90,13 @@ class SessionRegistry:
             raise ValueError(f"session {session.id} is running already")
         self._sessions[session.id] = session
         self._idle.clear()
-        try:
-            yield session
-        finally:
+
+    def discard(self, session: LiveSession) -> None:
+        """Count a session no more. Idempotent."""
+        if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
-            if not self._sessions:
-                self._idle.set()
+        if not self._sessions:
+            self._idle.set()
 
     def begun_within(self, seconds: float) -> int:
         """How many sessions are younger than that."""
@@ -104,13 +117,17 @@ class SessionRegistry:
         return True
 
     async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - a drain that runs out is an outcome
-        """Take no more sessions, end the running ones, and wait for them, ``timeout`` seconds.
+        """Take no more sessions, let the running ones go, and wait for them, ``timeout`` seconds.
 
-        Returns whether all have ended.
+        They have half of it to come to a place where nobody speaks, and the rest for what they
+        then owe. Returns whether all have ended.
         """
         self._draining = True
         for session in self:
-            self.end(session.id, Draining("The server is shutting down; connect again."))
+            if session.leave is not None:
+                session.leave(timeout / 2)
+            else:
+                self.end(session.id, Draining("The server is shutting down; connect again."))
         try:
             async with asyncio.timeout(timeout):
                 await self._idle.wait()

@@ -258,6 +258,18 @@ class Settings(BaseSettings):
     idle_timeout_seconds: float = Field(
         60.0, gt=0, description="How long a connection may be silent: no audio and no keepalive."
     )
+    resume_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=3600,
+        description="How long a stream outlives its connection, for the client to come back; "
+        "0 ends it with the connection.",
+    )
+    resume_log: Annotated[Literal["memory", "disk"], AnyCase] = Field(
+        "memory",
+        description="Where streams are kept for clients that come back: in memory, or on the disk, "
+        "so that they outlive a restart. With Redis they are kept there.",
+    )
     ticket_seconds: float = Field(
         60.0, gt=0, le=3600, description="How long an unused WebSocket ticket is good for."
     )
@@ -362,6 +374,12 @@ class Settings(BaseSettings):
     def secure(self) -> bool:
         """Whether the server itself speaks TLS."""
         return self.ssl_certfile is not None
+
+    @property
+    def resumes_elsewhere(self) -> bool:
+        """Whether another process can go on with this one's streams."""
+        shared = self.redis_url is not None or self.resume_log == "disk"
+        return shared and self.resume_seconds > 0
 
     @property
     def secrets(self) -> list[str]:

@@ -21,13 +21,16 @@ from guards.redis.audit import RedisAuditLog
 from guards.redis.client import RedisHome
 from guards.redis.keys import RedisKeyStore
 from guards.redis.leases import RedisLeases
+from guards.redis.resume import RedisResumeLog
 from guards.redis.tickets import RedisTickets
 from guards.redis.usage import RedisUsage
 from guards.redis.windows import RedisWindows
+from guards.resume import MemoryResumeLog, ResumeLog
 from guards.secrets import fingerprint, load_pepper
 from guards.sqlite import Database, SchemaTooNew
 from guards.sqlite_audit import SqliteAuditLog
 from guards.sqlite_keys import SqliteKeyStore
+from guards.sqlite_resume import SqliteResumeLog
 from guards.sqlite_usage import SqliteJournal, SqliteUsage
 from guards.tickets import MemoryTickets, Tickets
 from guards.windows import MemoryWindows, Windows
@@ -44,6 +47,7 @@ class State:
     metering: Metering
     windows: Windows
     leases: Leases
+    resume: ResumeLog
     redis: RedisHome | None = None
     """Where it is shared."""
 
@@ -84,6 +88,7 @@ def _embedded(settings: Settings, database: Database, pepper: bytes) -> State:
         metering=Metering(SqliteUsage(database), MemoryJournal()),
         windows=MemoryWindows(),
         leases=MemoryLeases(),
+        resume=SqliteResumeLog(database) if settings.resume_log == "disk" else MemoryResumeLog(),
     )
 
 
@@ -100,6 +105,7 @@ def _shared(settings: Settings, database: Database, redis: RedisHome, pepper: by
         ),
         windows=RedisWindows(redis),
         leases=RedisLeases(redis),
+        resume=RedisResumeLog(redis),
         redis=redis,
     )
 

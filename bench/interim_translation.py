@@ -227,7 +227,7 @@ class Bench:
                 stable = re.sub(r"[^\w]+\Z", "", " ".join(words[:count]))
                 planner.interim(number, source, stable, "")
                 history += await self._settle(planner, actions, count, outcome)
-            planner.final(number, source, text, np.zeros(0, np.float32))
+            planner.final(number, source, text, np.zeros(0, np.float32), 0)
             history += await self._settle(planner, actions, len(words), outcome)
             job = TranslationJob("whole", number, 1, text, source, target, Priority.FINAL)
             whole = await self._translator.translate(job)

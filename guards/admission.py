@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
@@ -72,11 +71,10 @@ class Limiter:
         await self._fallback.clear(key_id)
         await self._windows.clear(key_id)
 
-    @asynccontextmanager
-    async def stream(self, principal: Principal) -> AsyncIterator[Lease]:
+    async def take(self, principal: Principal) -> Lease:
         """One of the streams a key may have at once. Raises ``TooManyStreams``.
 
-        It is given back at the end of the block, or before by the keeper of the leases.
+        It is given back by the keeper of the leases.
         """
         limit = self.limits(principal).streams
         lease = await self.leases.take(principal.key_id, limit)
@@ -86,10 +84,7 @@ class Limiter:
                 retry_after=_STREAM_RETRY_SECONDS,
                 limit=limit,
             )
-        try:
-            yield lease
-        finally:
-            await self.leases.give_back(lease)
+        return lease
 
 
 def limited(endpoint: Endpoint) -> Guard:

@@ -115,6 +115,19 @@ class LeaseKeeper:
         self._held.add(lease)
         return lease
 
+    async def adopt(self, lease: Lease) -> None:
+        """Keep the lease of a stream that another process began, over any limit: it runs."""
+        self._held.add(lease)
+        await self.fallback.renew([lease], self._ttl)
+        try:
+            await self.leases.renew([lease], self._ttl)
+        except StoreUnavailable:
+            log.warning("a lease was not renewed; the heartbeat will", exc_info=True)
+
+    def leave(self, lease: Lease) -> None:
+        """Keep a lease no longer, because another process does."""
+        self._held.discard(lease)
+
     async def give_back(self, lease: Lease) -> None:
         """Idempotent. Done even if the caller is cancelled: a place that is not given back is lost
         to its owner until it runs out.

@@ -110,6 +110,32 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
     ),
+    (
+        # Live sessions, for the process after this one to go on with.
+        """
+        CREATE TABLE resume (
+            name       TEXT PRIMARY KEY,
+            owner      TEXT NOT NULL,
+            epoch      INTEGER NOT NULL,
+            state      BLOB NOT NULL,
+            last       INTEGER NOT NULL,
+            expires_at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX resume_by_age ON resume (expires_at)",
+        """
+        CREATE TABLE resume_events (
+            name TEXT NOT NULL,
+            seq  INTEGER NOT NULL,
+            data BLOB NOT NULL,
+            PRIMARY KEY (name, seq)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TRIGGER resume_forgotten AFTER DELETE ON resume
+        BEGIN DELETE FROM resume_events WHERE name = old.name; END
+        """,
+    ),
 )
 """One step per schema version; never edited once released, only added to."""
 

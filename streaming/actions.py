@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from streaming.types import RecognitionJob, TranslationJob, Windows
 from streaming.wire import Event
+from streaming.wire import Resume as Request
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,4 +57,21 @@ class Close:
     reason: str
 
 
-Action = Decode | Detect | Recognize | Translate | Emit | Close
+@dataclass(frozen=True, slots=True, eq=False)
+class Resume:
+    """Let another session, that was begun before, have this connection.
+
+    If there is none, answer with ``refuse_resume``.
+    """
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Acknowledge:
+    """The client has all events up to this one; they need not be kept."""
+
+    seq: int
+
+
+Action = Decode | Detect | Recognize | Translate | Emit | Close | Resume | Acknowledge

@@ -12,6 +12,7 @@ from typing import Final
 
 from streaming import wire
 from streaming.actions import Action, Emit, Recognize
+from streaming.checkpoint import Checkpoint
 from streaming.context import Context
 from streaming.errors import Overloaded, Superseded, SurtitleError
 from streaming.pacing import Pace
@@ -87,7 +88,9 @@ class Captions:
         self._translations = translations
         self._actions = actions
         self._segments: dict[int, Segment] = {}
-        self._context = Context()
+        self.context = Context()
+        self._skip: list[str] = []
+        """Words that the utterance which opens next leaves out."""
         self.pace = Pace(PARTIAL_MS)
         self.catching_up = False
         """Whether there is no time for partials."""
@@ -104,6 +107,25 @@ class Captions:
         """Utterances that are over and wait for their finals."""
         return sum(segment.end is not None for segment in self._segments.values())
 
+    @property
+    def oldest(self) -> Segment | None:
+        """The first utterance without a final."""
+        return next(iter(self._segments.values()), None)
+
+    def recall(self, checkpoint: Checkpoint) -> None:
+        """Go on where another left off."""
+        self.options = CaptionOptions(
+            language=checkpoint.language,
+            vocabulary=tuple(checkpoint.vocabulary),
+            interim=checkpoint.interim,
+            words=checkpoint.words,
+        )
+        self.finals = checkpoint.finals
+        self.context.recall(checkpoint.background)
+        rest = checkpoint.place.rest
+        if rest is not None:
+            self._cut, self._skip = True, rest.skip
+
     def drop(self) -> None:
         """Forget everything unfinished."""
         self._segments.clear()
@@ -114,7 +136,9 @@ class Captions:
         """Follow the segmenter."""
         match event:
             case Opened(utterance=utterance):
-                self._segments[utterance.segment] = Segment(utterance)
+                segment = self._segments[utterance.segment] = Segment(utterance)
+                segment.skip(self._skip)
+                self._skip = []
                 if not self._cut:
                     self._emit(wire.SpeechStartedEvent(at=seconds(utterance.onset)))
             case Paused(utterance=utterance, end=end):
@@ -212,7 +236,7 @@ class Captions:
         self._emit(wire.ErrorEvent.of(error, fatal=False, segment=job.segment))
         # What was last heard is the best there is.
         text = segment.newest[1].text if segment.newest else ""
-        language = segment.language or self.options.language or self._context.language or ""
+        language = segment.language or self.options.language or self.context.language or ""
         segment.result = Hypothesis(text=text, language=language, confidence=0.0)
         self._emit_finals()
 
@@ -250,8 +274,8 @@ class Captions:
             audio=audio,
             priority=priority,
             language=options.language,
-            language_hint=self._context.language if options.language is None else None,
-            prompt=self._context.before(utterance.start),
+            language_hint=self.context.language if options.language is None else None,
+            prompt=self.context.before(utterance.start),
             vocabulary=options.vocabulary,
             words=options.words and priority is Priority.FINAL,
             tenant=self._tenant,
@@ -302,12 +326,12 @@ class Captions:
         following = self._segments.get(utterance.segment + 1)
         if following is not None and following.utterance.start == segment.end:
             # Cut while somebody spoke: what was stable may reach beyond the cut.
-            following.stabilizer.skip(segment.stabilizer.surplus(hypothesis.text))
+            following.skip(segment.stabilizer.surplus(hypothesis.text))
         if not text and not segment.shown:
             # Noise that sounded like speech: nothing was shown, so nothing is to be finished.
             return
         if hypothesis.text:
-            self._context.take(hypothesis, text, utterance.speech_end)
+            self.context.take(hypothesis, text, utterance.speech_end)
         event = wire.FinalEvent(
             segment=utterance.segment,
             start=seconds(utterance.onset),
@@ -322,4 +346,6 @@ class Captions:
         self._emit(event)
         self.finals += 1
         audio = utterance.audio(segment.end)
-        self._translations.final(utterance.segment, hypothesis.language, text, audio)
+        self._translations.final(
+            utterance.segment, hypothesis.language, text, audio, utterance.start
+        )

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from streaming.checkpoint import Background
 from streaming.types import SAMPLE_RATE, Hypothesis
 
 LIKELY_LANGUAGE: Final = 0.5
@@ -30,6 +31,15 @@ class Context:
     """The language last spoken for sure."""
     _text: str = ""
     _end: int = 0
+
+    @property
+    def background(self) -> Background:
+        """What another needs to go on."""
+        return Background(self.language, self._text, self._end)
+
+    def recall(self, background: Background) -> None:
+        """Go on where another left off."""
+        self.language, self._text, self._end = background.language, background.text, background.end
 
     def before(self, start: int) -> str:
         """The text that goes before what is said from ``start`` on, perhaps none."""

@@ -1,8 +1,10 @@
-"""Runs a session: the only place in the core that knows asyncio.
+"""Runs a session: with :mod:`streaming.connection` the only place in the core that knows asyncio.
 
-Four kinds of tasks share one session on one event loop. The reader gives it frames, the listener
-has sound decoded and searched for speech in order, a task for each job waits for a model, and the
-writer sends what came of it. The session's methods never wait, so nothing needs a lock.
+A session's tasks share one event loop: one has sound decoded and searched for speech in order, and
+one for each job waits for a model. Each connection has one that reads frames and one that sends
+what came of them. The session's methods never wait, so nothing needs a lock.
+
+A connection may be lost and another take its place. In between the session works on what it has.
 """
 
 from __future__ import annotations
@@ -16,16 +18,29 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from streaming import wire
-from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Translate
+from streaming.actions import (
+    Acknowledge,
+    Action,
+    Close,
+    Decode,
+    Detect,
+    Emit,
+    Recognize,
+    Resume,
+    Translate,
+)
+from streaming.connection import Connection, Transport
 from streaming.errors import (
-    IdleTimeout,
     InternalError,
     Overloaded,
+    ResumeUnknown,
     SlowReader,
-    StartTimeout,
     SurtitleError,
+    TakenOver,
 )
-from streaming.outbox import Outbox
+from streaming.history import Entry, History
+from streaming.lag import Lag
+from streaming.outbox import Outbox, passing
 from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector, VoiceStream
 from streaming.session import StreamSession
 from streaming.types import SAMPLE_RATE, Priority, RecognitionJob, TranslationJob
@@ -34,31 +49,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PIECE: Final = 16 * 1024
-"""Bytes of a frame that are metered at a time: half a second of 16-bit audio at 16 kHz."""
-
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
-
-_AHEAD: Final = 2.0
-"""Seconds of audio by which a live speaker may be ahead of the clock: the network's hiccups. Who
-sends faster than that has no delay to complain of."""
-
-
-class Transport(Protocol):
-    """A connection to one client."""
-
-    async def receive(self) -> str | bytes | None:
-        """The next frame: text, or bytes of audio. None when the client has gone."""
-        ...
-
-    async def send(self, data: bytes) -> None:
-        """Send a text frame (UTF-8). Raises ``ConnectionError`` when the client has gone."""
-        ...
-
-    async def close(self, code: int, reason: str) -> None:
-        """Close the connection. Raises ``ConnectionError`` when the client has gone."""
-        ...
 
 
 class Meter(Protocol):
@@ -87,11 +79,11 @@ class Observer(Protocol):
         ...
 
     def sent(self, event: wire.Event, size: int) -> None:
-        """An event was sent, in ``size`` bytes."""
+        """An event was given out, in ``size`` bytes: once, however often it is sent."""
         ...
 
     def closed(self, code: int, reason: str) -> None:
-        """The connection is closed from this side."""
+        """The session's connection is closed from this side."""
         ...
 
 
@@ -104,6 +96,24 @@ class _Unobserved:
 
     def closed(self, code: int, reason: str) -> None:
         pass
+
+
+class Recorder(Protocol):
+    """Keeps a session where another process can go on with it."""
+
+    @property
+    def interval(self) -> float:
+        """Seconds after which it is to be told even when nothing happened."""
+        ...
+
+    async def record(self, events: Sequence[Entry], first: int) -> bool:
+        """Keep events and the session's checkpoint, before the client is sent the events.
+
+        The checkpoint is to be taken before anything is waited for. Events below ``first`` need
+        not be kept any more. False: not kept now; they will be given again. What was given before
+        may be given again, too. Raises ``TakenOver`` when another process goes on with the session.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,71 +142,84 @@ class Timeouts:
     """How late the audio of a live speaker may be listened to before partials are given up."""
     overload: float = 0.25
     """Between tries to have a final recognised when queues are full."""
-
-
-class _Lag:
-    """How late a live speaker's audio is listened to. Times are in seconds."""
-
-    __slots__ = ("_arrived", "_began")
-
-    def __init__(self) -> None:
-        self._began: float | None = None
-        self._arrived: deque[tuple[float, float]] = deque()
-        """When audio came that was not yet listened to, and how much had come by then."""
-
-    def note(self, now: float, heard: float, done: float) -> float:
-        """Take that ``heard`` seconds of audio have come and ``done`` of them were listened to."""
-        if self._began is None:
-            self._began = now - heard
-        self._arrived.append((now, heard))
-        while self._arrived and self._arrived[0][1] <= done:
-            self._arrived.popleft()
-        live = heard <= now - self._began + _AHEAD
-        return now - self._arrived[0][0] if live and self._arrived else 0.0
+    resume: float = 0.0
+    """For another connection, when one was lost; 0: the session ends with it."""
 
 
 class StreamDriver:
-    """Runs one session over one connection."""
+    """Runs one session: :meth:`run` its work, :meth:`serve` each of its connections.
+
+    ``history`` are the events of a session that another process began.
+    """
 
     def __init__(
         self,
         session: StreamSession,
-        transport: Transport,
         models: Models,
         timeouts: Timeouts | None = None,
         meter: Meter | None = None,
+        *,
+        recorder: Recorder | None = None,
+        history: History | None = None,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
         self.session = session
-        self._observer: Observer = observer or _Unobserved()
-        self._transport = transport
+        self.observer: Observer = observer or _Unobserved()
+        self.timeouts = timeouts or Timeouts()
+        self.history = history or History()
+        self.taken_over = False
+        """Whether another process goes on with the session."""
         self._models = models
-        self._timeouts = timeouts or Timeouts()
         self._clock = clock
-        self._lag = _Lag()
+        self._lag = Lag()
         self._meter = meter
-        self._outbox = Outbox()
-        self._outgoing = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._recorder = recorder
+        self._outbox = Outbox(sent=self.history.last)
+        self._unrecorded: list[Entry] = []
+        self._publishing = asyncio.Lock()
+        self._news = asyncio.Event()
+        self._connection: Connection | None = None
+        self._alone = asyncio.Event()
+        self._alone.set()
+        self._request: wire.Resume | None = None
         self._sound: asyncio.Queue[Decode | Detect] = asyncio.Queue()
         self._voice: VoiceStream | None = None
         self._container: ContainerDecoder | None = None
         self._close: Close | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        """Ends a session that nobody comes back to, or that has to leave."""
+        self._leaving: bool | None = None
+        """Whether it leaves as soon as nobody speaks, and is then complete."""
         self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
 
+    @property
+    def close(self) -> Close | None:
+        """How the session's connection is closed, once it has ended."""
+        return self._close
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
     async def run(self) -> None:
-        """Run until the connection is closed by either side. Leaves no task behind."""
+        """Work until the session is over. Leaves no task behind.
+
+        It is over when it has ended, when its connection was lost and it can't have another, or
+        when another process has taken it over.
+        """
         loops = [
-            asyncio.create_task(self._guarded(self._read())),
-            asyncio.create_task(self._guarded(self._listen())),
-            asyncio.create_task(self._write()),
+            asyncio.create_task(self.guarded(self._listen())),
+            asyncio.create_task(self.guarded(self._keep())),
         ]
-        reader, _, writer = loops
         try:
-            await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            await self._over.wait()
         finally:
-            tasks = [*loops, *self._jobs.values()]
+            self._over.set()
+            self._stop_timer()
+            tasks = [*loops, *self._jobs.values(), *filter(None, [self._closing])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -204,6 +227,51 @@ class StreamDriver:
                 self._voice.close()
             if self._container is not None:
                 self._container.close()
+
+    async def serve(self, transport: Transport, received: int | None = None) -> wire.Resume | None:
+        """Be connected until the connection is over, in place of any other.
+
+        ``received`` is the last event that a client has which comes back; see :meth:`check`.
+        Returns what it asked for in case that it wants to go on with another session: the
+        connection is then still open.
+        """
+        last = self.history.last if received is None else received
+        connection = Connection(self, transport, last)
+        before, self._connection = self._connection, connection
+        self._alone.clear()
+        self._stop_timer()
+        if before is not None:
+            before.release(TakenOver("the session goes on over another connection"))
+            await before.over()
+        greeting = None
+        if received is not None:
+            self.history.acknowledge(received)
+            greeting = self.session.resumed(received)
+        try:
+            await connection.run(greeting)
+        finally:
+            if self._connection is connection:
+                self._connection = None
+                self._alone.set()
+                if connection.request is None:
+                    self._lost()
+        return connection.request
+
+    async def disconnected(self) -> None:
+        """Wait until there is no connection."""
+        await self._alone.wait()
+
+    def check(self, received: int) -> None:
+        """Raise ``ResumeUnknown`` when what follows an event is not known (any more)."""
+        if not self.history.follows(received):
+            raise ResumeUnknown(
+                f"the events after {received} are not there any more; begin a new session"
+            )
+
+    def refuse(self, error: SurtitleError) -> None:
+        """Tell that there is no session to go on with; the client may start this one."""
+        self.session.refuse_resume(error)
+        self._perform()
 
     def end(self, error: SurtitleError | None) -> None:
         """Take no more audio, send what is owed, then the error (or ``done``), and close.
@@ -213,43 +281,154 @@ class StreamDriver:
         self.session.end(error)
         self._perform()
 
-    # ------------------------------------------------------------ the loops
+    def leave(self, seconds: float, *, complete: bool) -> None:
+        """End when nobody speaks, or after so many seconds: the server goes away.
 
-    async def _read(self) -> None:
-        session = self.session
-        while not session.ended:
-            while session.behind >= MAX_BEHIND:
-                self._progress.clear()
-                await self._progress.wait()
-            try:
-                async with asyncio.timeout(self._patience()):
-                    frame = await self._transport.receive()
-            except TimeoutError:
-                session.end(self._impatience())
-                self._perform()
-                continue
-            if frame is None:
-                return
-            if isinstance(frame, str):
-                session.receive_text(frame)
-                await self._heard()
-                continue
-            for piece in self._pieces(frame):
-                session.receive_binary(piece)
-                self._observer.heard(session.audio_samples, len(piece))
-                self._watch_lag()
-                await self._heard()
-                if session.ending:
-                    break
-        # Only the writer ends a session that has ended by itself.
+        ``complete`` says that nobody goes on with the session elsewhere. Returns at once.
+        """
+        if self._leaving is not None:
+            return
+        self._leaving = complete
+        if self.session.started and not self.session.ending and self.connected:
+            elsewhere = "begin another" if complete else "resume it"
+            message = f"the server goes away; the session ends soon: {elsewhere}"
+            details = {"seconds": seconds, "resume": not complete}
+            self._send(wire.WarningEvent(code="draining", message=message, details=details))
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._leave)
+            self._perform()
+        else:
+            self._leave()
+
+    def end_as(self, code: int, reason: str) -> None:
+        """Be over, as a session that ended in another process: there is only what it said."""
+        self._close = Close(code, reason)
+        self.session.finish()
+        self._over.set()
+
+    def abandon(self) -> None:
+        """Be over at once; what is unfinished is lost."""
+        self._over.set()
+
+    # ------------------------------------------------------------ for its connection
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more audio may be read."""
+        return self.session.behind < MAX_BEHIND
+
+    async def take_text(self, frame: str) -> wire.Resume | None:
+        """Take a text frame; returns which other session the client asked for, if it did."""
+        self.session.receive_text(frame)
+        await self._heard()
+        request, self._request = self._request, None
+        return request
+
+    async def take_audio(self, piece: bytes) -> None:
+        """Take a frame of audio, or a piece of one."""
+        self.session.receive_binary(piece)
+        self.observer.heard(self.session.audio_samples, len(piece))
+        self._watch_lag()
+        await self._heard()
+
+    async def publish(self, *, renew: bool = False) -> Close | None:
+        """Number what waits, record it, and make it part of the history.
+
+        Returns how the connection is to be closed after that, if it is.
+        """
+        if self._closing is not None and asyncio.current_task() is not self._closing:
+            await asyncio.wait([self._closing])
+        close = self._close
+        async with self._publishing:
+            lasting = renew or (close is not None and bool(self._unrecorded))
+            while (event := self._outbox.take()) is not None:
+                data = wire.encode(event)
+                self._unrecorded.append(self.history.add(data, self._clock()))
+                self.observer.sent(event, len(data))
+                lasting = lasting or not passing(event)
+            if self._recorder is None:
+                self._unrecorded.clear()
+            elif lasting:
+                await self._record(self._recorder)
+        return close
+
+    def sent(self, seq: int) -> None:
+        """Note that events were sent up to this one."""
+        if not self.timeouts.resume:
+            self.history.acknowledge(seq)
+
+    def give_up_to_other(self, error: TakenOver) -> None:
+        """Another process goes on with the session: leave it alone from now on."""
+        self.taken_over = True
+        self.observer.closed(error.close_code, error.code)
+        if self._connection is not None:
+            self._connection.release(error)
+        self.abandon()
+
+    async def guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """End the session with an honest error when something of ours breaks."""
+        try:
+            await work
+        except TakenOver as error:
+            self.give_up_to_other(error)
+        except SurtitleError as error:
+            await self._break(error)
+        except Exception:
+            log.exception("session %s broke", self.session.id)
+            await self._break(InternalError("something broke in the server; this was logged"))
+
+    # ------------------------------------------------------------ inside
+
+    async def _break(self, error: SurtitleError) -> None:
+        self.session.fail(error)
+        self._perform()
         await asyncio.Event().wait()
 
-    def _pieces(self, frame: bytes) -> list[bytes]:
-        """A frame as it is metered. Captions don't depend on where it is cut."""
-        size = len(frame)
-        if self._meter is None or not _PIECE < size <= self.session.config.max_message_bytes:
-            return [frame]
-        return [frame[at : at + _PIECE] for at in range(0, size, _PIECE)]
+    async def _record(self, recorder: Recorder) -> None:
+        kept = len(self._unrecorded)
+        if await recorder.record(self._unrecorded[:kept], self.history.first):
+            del self._unrecorded[:kept]
+
+    async def _keep(self) -> None:
+        """Record while nobody is connected, and from time to time."""
+        while self._recorder is not None:
+            try:
+                async with asyncio.timeout(self._recorder.interval):
+                    await self._news.wait()
+            except TimeoutError:
+                await self.publish(renew=self.session.started)
+            self._news.clear()
+            if not self.connected and self._outbox.lasting:
+                await self.publish()
+
+    def _lost(self) -> None:
+        """Go on for a while without a connection, if there is something to come back to."""
+        if self._over.is_set() or self._close is not None:
+            return
+        if not self.session.started or not self.timeouts.resume:
+            self.abandon()
+        elif self._leaving is not None:
+            self._leave()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(
+                self.timeouts.resume, self.end, None
+            )
+            self._wake()
+
+    def _leave(self) -> None:
+        self._stop_timer()
+        self.session.leave(complete=bool(self._leaving))
+        self._perform()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        self._news.set()
+        if self._connection is not None:
+            self._connection.news.set()
 
     async def _heard(self) -> None:
         """Wait until what was given to the session is known to it, and meter it."""
@@ -271,20 +450,10 @@ class StreamDriver:
         session = self.session
         heard = session.audio_samples / SAMPLE_RATE
         lag = self._lag.note(self._clock(), heard, heard - session.behind)
-        if lag >= self._timeouts.lag:
+        if lag >= self.timeouts.lag:
             session.fall_behind(lag)
-        elif lag <= self._timeouts.lag / 5:
+        elif lag <= self.timeouts.lag / 5:
             session.catch_up()
-
-    def _patience(self) -> float | None:
-        if self.session.ending:
-            return None
-        return self._timeouts.idle if self.session.started else self._timeouts.start
-
-    def _impatience(self) -> SurtitleError:
-        if self.session.started:
-            return IdleTimeout(f"nothing came for {self._timeouts.idle:g} s, not even a keepalive")
-        return StartTimeout(f"no `start` came within {self._timeouts.start:g} s")
 
     async def _listen(self) -> None:
         while True:
@@ -314,37 +483,7 @@ class StreamDriver:
             self.session.receive_decoding_failure(error)
         else:
             self.session.receive_samples(samples, last=action.last)
-            self._observer.heard(self.session.audio_samples, 0)
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                if self._close is not None and self._meter is not None:
-                    await self._meter.settle(self.session.audio_ms, self.session.characters)
-                while (event := self._outbox.take()) is not None:
-                    data = wire.encode(event)
-                    async with asyncio.timeout(self._timeouts.send):
-                        await self._transport.send(data)
-                    self._observer.sent(event, len(data))
-                if self._close is not None:
-                    self._observer.closed(self._close.code, self._close.reason)
-                    await self._transport.close(self._close.code, self._close.reason)
-                    return
-                self._outgoing.clear()
-                await self._outgoing.wait()
-        except ConnectionError:
-            return
-        except TimeoutError:
-            log.warning("session %s: the client does not read", self.session.id)
-            await self._hang_up(SlowReader("the client does not read"))
-
-    async def _hang_up(self, error: SurtitleError) -> None:
-        self._observer.closed(error.close_code, error.code)
-        try:
-            async with asyncio.timeout(1):
-                await self._transport.close(error.close_code, error.code)
-        except (ConnectionError, TimeoutError):
-            pass
+            self.observer.heard(self.session.audio_samples, 0)
 
     # ------------------------------------------------------------ actions
 
@@ -353,7 +492,10 @@ class StreamDriver:
         actions = deque(self.session.actions())
         while actions:
             self._set_going(actions.popleft())
-        self._progress.set()
+        if self._connection is not None:
+            self._connection.progress.set()
+        if self._leaving is not None and self.session.at_rest and not self.session.ending:
+            self._leave()
 
     def _set_going(self, action: Action) -> None:
         match action:
@@ -366,21 +508,40 @@ class StreamDriver:
             case Translate(job=translation):
                 key = (translation.segment, translation.revision, "to", translation.target)
                 self._start(key, self._translate(translation))
+            case Resume(request=request):
+                self._request = request
+            case Acknowledge(seq=seq):
+                self.history.acknowledge(seq)
             case Close():
-                self._close = action
-                self._outgoing.set()
+                self._end_with(action)
 
     def _send(self, event: wire.Event) -> None:
         try:
             self._outbox.put(event)
         except SlowReader as error:
             # There is no way to tell it but to hang up.
-            self._outbox = Outbox()
-            self._close = Close(error.close_code, error.code)
-        self._outgoing.set()
+            self._outbox.clear()
+            self._end_with(Close(error.close_code, error.code))
+        self._wake()
+
+    def _end_with(self, close: Close) -> None:
+        if self._close is None:
+            self._close = close
+            self.observer.closed(close.code, close.reason)
+            self._closing = asyncio.create_task(self.guarded(self._finish()))
+
+    async def _finish(self) -> None:
+        """Settle, and record the end, before the client is told of it."""
+        if self._meter is not None:
+            await self._meter.settle(self.session.audio_ms, self.session.characters)
+        try:
+            await self.publish(renew=True)
+        finally:
+            self._over.set()
+            self._wake()
 
     def _start(self, key: tuple[Any, ...], work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self._guarded(work))
+        task = asyncio.create_task(self.guarded(work))
         self._jobs[key] = task
 
         def forget(done: asyncio.Task[None]) -> None:
@@ -394,12 +555,12 @@ class StreamDriver:
     async def _recognize(self, job: RecognitionJob) -> None:
         partial = job.priority is Priority.PARTIAL
         try:
-            async with asyncio.timeout(self._timeouts.partial if partial else None):
+            async with asyncio.timeout(self.timeouts.partial if partial else None):
                 hypothesis = await self._insist(
                     job.priority, lambda: self._models.recognizer.recognize(job)
                 )
         except TimeoutError:
-            late = Overloaded(f"no answer within {self._timeouts.partial:g} s")
+            late = Overloaded(f"no answer within {self.timeouts.partial:g} s")
             self.session.receive_recognition_failure(job, late)
         except SurtitleError as error:
             self.session.receive_recognition_failure(job, error)
@@ -426,18 +587,4 @@ class StreamDriver:
             except Overloaded as error:
                 if priority is not Priority.FINAL:
                     raise
-                await asyncio.sleep(error.retry_after or self._timeouts.overload)
-
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
-        """End the session with an honest error when something of ours breaks."""
-        try:
-            await work
-        except SurtitleError as error:
-            self.session.fail(error)
-            self._perform()
-            await asyncio.Event().wait()
-        except Exception:
-            log.exception("session %s broke", self.session.id)
-            self.session.fail(InternalError("something broke in the server; this was logged"))
-            self._perform()
-            await asyncio.Event().wait()
+                await asyncio.sleep(error.retry_after or self.timeouts.overload)

@@ -94,6 +94,13 @@ class ResumeUnknown(ProtocolError):
     status = 404
 
 
+class ResumeImpossible(ProtocolError):
+    """The session is known, and can't be continued on this server: begin a new one."""
+
+    code = "resume_impossible"
+    status = 409
+
+
 class MediaError(SurtitleError):
     code = "invalid_audio"
     status = 400
@@ -156,6 +163,13 @@ class IdleTimeout(SessionEnded):
 
     code = "idle_timeout"
     status = 408
+
+
+class TakenOver(SessionEnded):
+    """Another connection goes on with the session."""
+
+    code = "taken_over"
+    status = 409
 
 
 class TooManyErrors(SessionEnded):

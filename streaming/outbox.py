@@ -17,18 +17,27 @@ MAX_WAITING: Final = 2_000
 
 
 class Outbox:
-    """A queue of events for one client."""
+    """A queue of events for one client, of which ``sent`` were sent before."""
 
-    def __init__(self, limit: int = MAX_WAITING) -> None:
+    def __init__(self, limit: int = MAX_WAITING, *, sent: int = 0) -> None:
         self._limit = limit
         self._waiting: dict[Hashable, Event] = {}
         self._order = 0
-        self._sent = 0
+        self._sent = sent
         self.coalesced = 0
         """Events that were overtaken before they could be sent."""
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether one waits that no later one may take the place of."""
+        return any(isinstance(key, int) for key in self._waiting)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
 
     def put(self, event: Event) -> None:
         """Add an event. Raises ``SlowReader`` when too many wait."""
@@ -54,6 +63,11 @@ class Outbox:
         self._sent += 1
         event.seq = self._sent
         return event
+
+
+def passing(event: Event) -> bool:
+    """Whether a later event may take the place of this one."""
+    return _revisable(event) is not None
 
 
 def _revisable(event: Event) -> Hashable | None:

@@ -72,8 +72,9 @@ class PcmDecoder:
             raise UnsupportedChannels(f"channels {channels} is outside 1…{MAX_CHANNELS}")
         self._encoding = encoding
         self._channels = channels
-        self._frame = RAW_ENCODINGS[encoding] * channels
-        self._quantum = self._frame * max(1, round(sample_rate * _QUANTUM_SECONDS))
+        self.frame: Final = RAW_ENCODINGS[encoding] * channels
+        """Bytes of one sample of all channels."""
+        self._quantum = self.frame * max(1, round(sample_rate * _QUANTUM_SECONDS))
         self._pending = bytearray()
         self._resampler = (
             None
@@ -99,7 +100,7 @@ class PcmDecoder:
 
     def flush(self) -> Audio:
         """The rest, at the end of the stream. A torn last frame is left out."""
-        rest = self._take(len(self._pending) - len(self._pending) % self._frame)
+        rest = self._take(len(self._pending) - len(self._pending) % self.frame)
         self._pending.clear()
         if self._resampler is None:
             return rest

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from streaming.checkpoint import Place, Rest
 from streaming.types import SAMPLE_RATE, WINDOW, Audio, Probabilities, Windows
 
 WINDOW_MS: Final = 1000 * WINDOW // SAMPLE_RATE
@@ -57,6 +58,7 @@ class Utterance:
         "_energy",
         "_loud",
         "_samples",
+        "cut_from",
         "onset",
         "segment",
         "speech_end",
@@ -71,6 +73,8 @@ class Utterance:
         """First sample of speech."""
         self.speech_end = onset
         """End of the last speech heard."""
+        self.cut_from: tuple[int, Rest] | None = None
+        """Of one that goes on after a cut: how far had been listened then, and what was known."""
         self._audio: Audio = np.empty(4 * SAMPLE_RATE, dtype=np.float32)
         self._energy: list[float] = []
         self._loud = (0.0, 0)
@@ -94,10 +98,20 @@ class Utterance:
         total, count = self._loud
         self._loud = (total + self.energy, count + 1)
 
-    def continue_from(self, utterance: Utterance) -> None:
-        """Take over what is known of the speech of an utterance that was cut."""
-        self.speech_end = utterance.speech_end
-        self._loud = utterance._loud
+    def continue_from(self, heard: int, rest: Rest) -> None:
+        """Take over what is known of the speech of an utterance that was cut.
+
+        ``heard`` is how far had been listened.
+        """
+        self.cut_from = heard, rest
+        self.speech_end = rest.speech_end
+        self._loud = rest.energy, rest.windows
+
+    @property
+    def known(self) -> Rest:
+        """What is known of its speech, for an utterance that goes on with it."""
+        energy, windows = self._loud
+        return Rest(self.speech_end, energy, windows)
 
     @property
     def end(self) -> int:
@@ -175,20 +189,71 @@ SegmenterEvent = Opened | Paused | Resumed | Closed
 
 
 class Segmenter:
-    """The utterances of one stream. Segments are numbered from 0."""
+    """The utterances of one stream. Segments are numbered from 0.
 
-    def __init__(self, config: SegmenterConfig | None = None) -> None:
+    One that goes on where another left off is given ``position``, the first sample it will get,
+    the ``place`` of the other, and the number of its first segment.
+    """
+
+    def __init__(
+        self,
+        config: SegmenterConfig | None = None,
+        *,
+        position: int = 0,
+        place: Place | None = None,
+        segment: int = 0,
+    ) -> None:
         self._config = config or SegmenterConfig()
         self._endpoint = self._windows(self._config.endpoint_ms)
-        self._position = 0
-        self._floor = 0
+        self._position = position
+        self._floor = place.floor if place else 0
         """Audio before this belongs to an earlier utterance."""
-        self._next_segment = 0
+        self._heard = place.heard if place else 0
+        """Audio before this was listened to once already."""
+        self._next_segment = segment
         self._before: deque[Audio] = deque(maxlen=self._windows(self._config.pre_roll_ms))
         self._candidate: list[tuple[Audio, bool]] = []
         self._open: Utterance | None = None
         self._paused = False
         self._events: list[SegmenterEvent] = []
+        if place is not None and place.rest is not None:
+            self._open = self._number(place.floor, place.floor)
+            self._open.continue_from(place.heard, place.rest)
+            self._events.append(Opened(self._open))
+
+    @property
+    def position(self) -> int:
+        """The sample up to which windows were taken."""
+        return self._position
+
+    @property
+    def next_segment(self) -> int:
+        """The number that the next utterance gets."""
+        return self._next_segment
+
+    @property
+    def recalling(self) -> bool:
+        """Whether the next window was listened to once already, and decides nothing."""
+        return self._position < self._heard
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody speaks, nor seems to begin."""
+        return self._open is None and not self._candidate
+
+    def place(self, oldest: Utterance | None) -> Place:
+        """Where another goes on so that it finds the utterances from ``oldest`` on again.
+
+        None: those that are still to come.
+        """
+        if oldest is not None:
+            if oldest.cut_from is None:
+                return Place(oldest.start, oldest.onset)
+            heard, rest = oldest.cut_from
+            return Place(oldest.start, heard, rest)
+        heard = max(self._heard, self._position - len(self._candidate) * WINDOW)
+        before = self._windows(self._config.pre_roll_ms) * WINDOW
+        return Place(max(self._floor, heard - before), heard)
 
     @property
     def open(self) -> Utterance | None:
@@ -215,7 +280,9 @@ class Segmenter:
         """Take consecutive windows, shape ``(n, 512)``, and what was found in them, in order."""
         for window, probability in zip(windows, probabilities.tolist(), strict=True):
             self._position += WINDOW
-            if self._open is not None:
+            if self._position <= self._heard:
+                self._recall(window)
+            elif self._open is not None:
                 self._continue(self._open, window, probability)
             else:
                 self._listen(window, probability)
@@ -225,6 +292,10 @@ class Segmenter:
         """End the utterance under way, which has paused, without waiting for the endpoint."""
         if self._open is not None and self._paused:
             self._finish(self._open, self._tail_end(self._open))
+        return self._drain()
+
+    def begun(self) -> list[SegmenterEvent]:
+        """What there is to tell of a segmenter that goes on in the middle of an utterance."""
         return self._drain()
 
     def close(self) -> list[SegmenterEvent]:
@@ -256,6 +327,20 @@ class Segmenter:
         events, self._events = self._events, []
         return events
 
+    def _number(self, start: int, onset: int) -> Utterance:
+        utterance = Utterance(self._next_segment, start, onset)
+        self._next_segment += 1
+        return utterance
+
+    def _recall(self, window: Audio) -> None:
+        """Take a window that another has listened to before."""
+        if self._position <= self._floor:
+            return
+        if self._open is not None:
+            self._open.append(window)
+        else:
+            self._before.append(window)
+
     def _listen(self, window: Audio, probability: float) -> None:
         hit = probability >= self._config.threshold
         if not self._candidate and not hit:
@@ -274,8 +359,7 @@ class Segmenter:
     def _begin(self) -> None:
         onset = self._position - len(self._candidate) * WINDOW
         kept = min(len(self._before), max(0, onset - self._floor) // WINDOW)
-        utterance = Utterance(self._next_segment, onset - kept * WINDOW, onset)
-        self._next_segment += 1
+        utterance = self._number(onset - kept * WINDOW, onset)
         for window in list(self._before)[len(self._before) - kept :]:
             utterance.append(window)
         for window, hit in self._candidate:
@@ -323,11 +407,10 @@ class Segmenter:
             self._cut(utterance, at)
 
     def _cut(self, utterance: Utterance, at: int) -> None:
-        rest = Utterance(self._next_segment, at, at)
-        self._next_segment += 1
+        rest = self._number(at, at)
         for window in utterance.windows_after(at):
             rest.append(window)
-        rest.continue_from(utterance)
+        rest.continue_from(self._position, utterance.known)
         utterance.speech_end = at
         self._floor = at
         self._open = rest

@@ -54,11 +54,18 @@ class Segment:
     result: Hypothesis | None = None
     """The last word."""
     markers: list[str | int | None] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Words at its beginning that the segment before has shown."""
 
     @property
     def unanswered(self) -> int:
         """Questions without an answer that could be applied."""
         return self.asked - self.applied
+
+    def skip(self, words: list[str]) -> None:
+        """Leave out words that the segment before has shown."""
+        self.skipped = words
+        self.stabilizer.skip(words)
 
     def speech_goes_on(self) -> None:
         """Forget the pause."""

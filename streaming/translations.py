@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from streaming.actions import Action, Emit, Recognize, Translate
-from streaming.errors import SurtitleError
+from streaming.checkpoint import Checkpoint, Owed
+from streaming.errors import SurtitleError, TranslationFailed
 from streaming.lines import Line, Request
 from streaming.ports import LanguageCatalogue
 from streaming.sentences import SourceText
@@ -66,11 +69,50 @@ class Translations:
     _stood_in: set[tuple[str, str]] = field(default_factory=set)
     """Pairs that the recogniser translates because nothing else does."""
     _warned: set[tuple[str, str]] = field(default_factory=set)
+    _owed: dict[int, Owed] = field(default_factory=dict)
+    """Finals whose translations are not all there."""
 
     @property
     def pending(self) -> bool:
         """Whether a final translation is still to come."""
-        return bool(self._spoken) or any(line.due for line in self._lines.values())
+        return bool(self._owed)
+
+    @property
+    def owed(self) -> list[Owed]:
+        """Finals whose translations are not all there, with what was promised of each."""
+        return [
+            replace(owed, targets={to: self._lines[owed.segment, to].stable for to in owed.targets})
+            for owed in self._owed.values()
+        ]
+
+    @property
+    def warned(self) -> list[tuple[str, str]]:
+        """Pairs that the client was told are not served."""
+        return sorted(self._warned)
+
+    def recall(self, checkpoint: Checkpoint) -> list[Owed]:
+        """Go on where another left off; returns what is owed and made of audio."""
+        self.characters = checkpoint.characters
+        self._warned.update((source, target) for source, target in checkpoint.warned)
+        spoken: list[Owed] = []
+        for owed in checkpoint.owed:
+            for target, stable in owed.targets.items():
+                line = self._line(owed.segment, target)
+                line.stable, line.due = stable, True
+            self._owed[owed.segment] = replace(owed, targets=dict(owed.targets))
+            if self._translate(owed.segment, owed.language, owed.text, list(owed.targets)):
+                spoken.append(owed)
+        return spoken
+
+    def speak(self, owed: Owed, audio: Audio | None) -> None:
+        """Translate the audio of a final that another left off. None: it will not come."""
+        spoken = self._by_speech(owed.language, owed.targets)
+        if audio is not None:
+            self._listen(owed.segment, owed.language, audio, spoken)
+            return
+        for target in spoken:
+            error = TranslationFailed("the audio that was to be translated did not come again")
+            self._give_up(owed.segment, target, error)
 
     def interim(self, segment: int, language: str, stable: str, unstable: str) -> None:
         """Follow an open segment's caption."""
@@ -87,8 +129,8 @@ class Translations:
             elif line.mirror(stable, unstable):
                 self._show(segment, line)
 
-    def final(self, segment: int, language: str, text: str, audio: Audio) -> None:
-        """Translate a finished segment into every target."""
+    def final(self, segment: int, language: str, text: str, audio: Audio, start: int) -> None:
+        """Translate a finished segment into every target. Its audio begins at sample ``start``."""
         source = self._sources.pop(segment, None) or SourceText(self.languages.sentences)
         # A target that was taken away while the segment was open has nothing more to come.
         for key in [key for key in self._lines if key[0] == segment]:
@@ -98,24 +140,26 @@ class Translations:
                 self._finish(segment, self._lines[key], "")
         if not text:
             return
-        sentences = source.conclude(text, language)
-        spoken: list[str] = []
+        served: list[str] = []
         for target in self.targets:
-            route = self.languages.speech_route(language, target)
-            if route is None:
+            if self.languages.speech_route(language, target) is not None:
+                served.append(target)
+            else:
                 self._lines.pop((segment, target), None)
                 self._warn(language, target)
-                continue
-            self.characters += len(text)
-            line = self._line(segment, target)
-            if route.kind == "identity":
-                self._finish(segment, line, text)
-            elif route.spoken:
-                line.due = True
-                spoken.append(target)
-            else:
-                self._ask(segment, line, line.conclude(sentences))
-                self._settle(segment, line)
+        if not served:
+            return
+        self.characters += len(text) * len(served)
+        self._sources[segment] = source
+        self._owed[segment] = Owed(
+            segment=segment,
+            language=language,
+            text=text,
+            start=start,
+            end=start + audio.size,
+            targets=dict.fromkeys(served, ""),
+        )
+        spoken = self._translate(segment, language, text, served)
         self._keep(segment, audio)
         if spoken:
             self._listen(segment, language, audio, spoken)
@@ -220,6 +264,28 @@ class Translations:
         if any(key[0] == segment for key in self._lines):
             self._audio[segment] = audio
 
+    def _translate(self, segment: int, language: str, text: str, targets: list[str]) -> list[str]:
+        """Have a final's text translated; returns the targets that are made of its audio."""
+        source = self._sources.pop(segment, None) or SourceText(self.languages.sentences)
+        sentences = source.conclude(text, language)
+        spoken = self._by_speech(language, targets)
+        for target in targets:
+            line = self._line(segment, target)
+            route = self.languages.speech_route(language, target)
+            if target in spoken:
+                line.due = True
+            elif route is not None and route.kind == "identity":
+                self._finish(segment, line, text)
+            else:
+                self._ask(segment, line, line.conclude(sentences))
+                self._settle(segment, line)
+        return spoken
+
+    def _by_speech(self, language: str, targets: Iterable[str]) -> list[str]:
+        """Those of the targets that are made of the audio."""
+        routes = {target: self.languages.speech_route(language, target) for target in targets}
+        return [target for target, route in routes.items() if route is not None and route.spoken]
+
     def _line(self, segment: int, target: str) -> Line:
         key = segment, target
         if key not in self._lines:
@@ -288,6 +354,11 @@ class Translations:
 
     def _end(self, segment: int, target: str) -> None:
         del self._lines[segment, target]
+        owed = self._owed.get(segment)
+        if owed is not None:
+            owed.targets.pop(target, None)
+            if not owed.targets:
+                del self._owed[segment]
         if not any(key[0] == segment for key in self._lines):
             self._audio.pop(segment, None)
 

@@ -31,7 +31,7 @@ Segment = Annotated[int, Meta(ge=0, description="Numbers the segments of a sessi
 
 
 class Resume(Struct):
-    """Names a dropped session, and the last event that arrived from it."""
+    """Names a session whose connection was lost, and the last event that arrived from it."""
 
     token: Annotated[str, Meta(max_length=256)]
     received_seq: Annotated[int, Meta(ge=0)]
@@ -69,7 +69,9 @@ class Finalize(Struct, tag="finalize"):
 
 
 class Keepalive(Struct, tag="keepalive"):
-    """Keeps a silent connection open."""
+    """Keeps a silent connection open, and may say which events need not be kept any more."""
+
+    received_seq: Annotated[int, Meta(ge=0)] | None = None
 
 
 class Stop(Struct, tag="stop"):
@@ -102,13 +104,27 @@ class Limits(Struct):
     max_message_bytes: int
     max_segment_seconds: float
     idle_timeout_seconds: float
+    resume_seconds: float = 0.0
+    """How long the session outlives its connection; 0: not at all."""
 
 
 class ReadyEvent(Event, tag="ready", kw_only=True):
+    """Answers ``start``. The last four are there when a session goes on.
+
+    It then has the ``seq`` of the last event received: it is none of the session's own.
+    """
+
     session: str
     resume_token: str | None
     limits: Limits
     model: str
+    resumed: bool | UnsetType = UNSET
+    audio_received: Seconds | UnsetType = UNSET
+    """How much of the audio the server has; what follows it is to be sent (again)."""
+    audio_received_bytes: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    """The same in bytes of all audio sent for this session, from its beginning."""
+    segment: Segment | UnsetType = UNSET
+    """Segments below this one that have no final get none: their audio is heard again."""
 
 
 class SpeechStartedEvent(Event, tag="speech_started", kw_only=True):

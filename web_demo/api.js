@@ -75,12 +75,14 @@ export async function languages(key) {
 /**
  * Mint a one-use ticket. The key itself never appears in an address, where logs would keep it.
  * @param {string} key
+ * @param {boolean} returning Whether a session is to go on: it has its place already.
  * @returns {Promise<URL>} Where to open the WebSocket.
  */
-export async function streamAddress(key) {
+export async function streamAddress(key, returning) {
   const { ticket } = await request("v1/tickets", { method: "POST", headers: bearer(key) });
   const url = address("v1/stream");
   url.protocol = url.protocol.replace("http", "ws");
   url.searchParams.set("ticket", ticket);
+  if (returning) url.searchParams.set("resume", "1");
   return url;
 }

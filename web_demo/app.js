@@ -45,7 +45,7 @@ const start = /** @type {HTMLButtonElement} */ ($("start"));
 let key = takeKey();
 /** @type {State} */ let state = "idle";
 /** @type {Session | null} */ let session = null;
-/** @type {number[]} Connections that were lost, until another one hears their rest. */ let broken = [];
+/** @type {number[]} Sessions whose open captions go when they are heard anew. */ let broken = [];
 let clock = new Clock();
 let delays = { partial: new Delay(), final: new Delay(), translation: new Delay() };
 let startWithKey = false;
@@ -107,7 +107,7 @@ async function begin() {
   }
   enter("connecting");
   const from = { sample_rate: microphone.sampleRate, source: choice.source, targets: choice.targets };
-  const mine = new Session(() => streamAddress(key), from, {
+  const mine = new Session((returning) => streamAddress(key, returning), from, {
     state: (next) => next !== "ended" && enter(next),
     event: shown,
     lost: ({ id }) => broken.push(id),

@@ -23,12 +23,17 @@ export class Socket {
     this.#socket = socket;
     socket.onopen = () => {
       opened = true;
-      this.#send({ type: "start", ...start });
+      this.start(start);
     };
     socket.onmessage = ({ data }) => {
       if (typeof data === "string") event(JSON.parse(data));
     };
     socket.onclose = ({ code }) => closed({ code, opened });
+  }
+
+  /** @param {object} fields Of a `start`, also after one that was refused. */
+  start(fields) {
+    this.#send({ type: "start", ...fields });
   }
 
   /** Bytes the network has not taken yet. */
@@ -46,9 +51,12 @@ export class Socket {
     this.#send({ type: "configure", ...fields });
   }
 
-  /** Keeps a connection open that has no audio to carry. */
-  keepalive() {
-    this.#send({ type: "keepalive" });
+  /**
+   * Keeps a connection open that has no audio to carry.
+   * @param {number} received The last event that arrived: those before need not be kept.
+   */
+  keepalive(received) {
+    this.#send({ type: "keepalive", received_seq: received });
   }
 
   /** No more audio: the server answers with the last finals, `done`, and closes. */

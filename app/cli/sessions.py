@@ -29,7 +29,7 @@ def listing(server: str, key: str | None, as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "user", "tier", "address", "since", "audio", "behind", "finals"):
+    for heading in ("id", "user", "tier", "address", "since", "audio", "behind", "finals", ""):
         table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for session in sessions:
         since = datetime.fromisoformat(session["started_at"]).astimezone()
@@ -42,6 +42,7 @@ def listing(server: str, key: str | None, as_json: bool) -> None:
             f"{session['audio_seconds']:.0f} s",
             f"{session['behind_seconds']:.1f} s",
             str(session["finals"]),
+            "" if session["connected"] else "lost",
         )
     Console().print(table)
 

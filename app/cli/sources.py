@@ -17,6 +17,7 @@ from streaming.types import SAMPLE_RATE, Audio
 
 FRAME: Final = SAMPLE_RATE * 40 // 1000
 """Samples in a frame."""
+BYTES_PER_SECOND: Final = SAMPLE_RATE * 2
 
 _LONGEST_SECONDS: Final = 24 * 3600.0
 _BACKLOG_FRAMES: Final = 250

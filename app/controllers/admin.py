@@ -39,6 +39,8 @@ class SessionInfo(Struct):
     tier: Tier
     address: str
     started_at: datetime
+    connected: bool
+    """Whether the client is there. One that was lost may come back for a while."""
     ending: bool
     audio_seconds: float
     behind_seconds: float
@@ -99,6 +101,7 @@ _SESSION: Final = {
     "tier": "pro",
     "address": "192.0.2.7",
     "started_at": "2026-01-02T03:04:05Z",
+    "connected": True,
     "ending": False,
     "audio_seconds": 754.2,
     "behind_seconds": 0.3,
@@ -270,6 +273,7 @@ def _info(session: LiveSession) -> SessionInfo:
         tier=session.principal.tier,
         address=session.address,
         started_at=session.started_at,
+        connected=session.connected(),
         ending=session.ending,
         audio_seconds=progress.audio_seconds,
         behind_seconds=progress.behind_seconds,

@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from app.server import ServeError, bind
 from tests.app.server_process import address_of, start
 from tests.app.support import admin, rest, running
+from tests.streaming.harness import s16, speech
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -25,11 +26,15 @@ async def test_a_signal_ends_it_well_and_streams_get_their_finals(
     async with connect(f"ws://{address}/v1/stream", additional_headers=admin()) as socket:
         await socket.send(json.dumps({"type": "start"}))
         assert json.loads(await socket.recv())["type"] == "ready"
+        await socket.send(s16(speech("alpha bravo")[: -16_000 // 2]))
         process.send_signal(number)
         events = await rest(socket)
-        assert events[-1]["type"] == "error"
-        assert (events[-1]["code"], events[-1]["fatal"]) == ("draining", True)
-        assert socket.close_code == 4503
+        (warning,) = [event for event in events if event["type"] == "warning"]
+        assert (warning["code"], warning["details"]["resume"]) == ("draining", False)
+        # Nobody can go on with it, so it is complete.
+        assert [event["text"] for event in events if event["type"] == "final"] == ["alpha bravo"]
+        assert events[-1]["type"] == "done"
+        assert socket.close_code == 1012
     _, log = await process.communicate()
     assert process.returncode == 0, log.decode()
     assert b"Traceback" not in log

@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from inference.audio import PyAVContainerDecoder
 from inference.fakes import FakeDetector, FakeRecognizer, FakeTranslator
 from streaming.driver import Models, StreamDriver, Timeouts
+from streaming.errors import ResumeUnknown
 from streaming.ports import VoiceStream
 from streaming.session import SessionConfig, StreamSession
 from tests.app.messages import Frame, frames
@@ -101,9 +102,11 @@ async def test_no_message_breaks_a_session() -> None:
         client = Client(frames(random, _FRAMES))
         config = SessionConfig(max_message_bytes=4096)
         session = StreamSession(f"s{number}", languages=known, model="fake", config=config)
-        driver = StreamDriver(session, client, models, Timeouts())
-        async with asyncio.timeout(30):
-            await driver.run()
+        driver = StreamDriver(session, models, Timeouts())
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            group.create_task(driver.run())
+            while await driver.serve(client) is not None:
+                driver.refuse(ResumeUnknown("there is none"))
         check(client.events, client.closed, seen)
         return client.taken
 

@@ -57,7 +57,7 @@ def serving(
 ) -> Iterator[Server]:
     """Start ``surtitle serve`` with its data in a folder; wait until it is ready; stop it.
 
-    The stop is SIGTERM, and the server must leave with 0.
+    The stop is SIGTERM, and the server must leave with 0; a test may have killed it before.
     """
     port = free_port()
     log = folder / "server.log"
@@ -80,6 +80,7 @@ def serving(
             _wait_until_ready(server)
         yield server
     finally:
+        killed = process.poll() == -signal.SIGKILL
         process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(timeout=30)
@@ -87,7 +88,7 @@ def serving(
             process.kill()
             process.wait()
             raise AssertionError(f"the server did not stop:\n{log.read_text()[-3000:]}") from None
-    assert code == 0, f"the server left with {code}:\n{log.read_text()[-3000:]}"
+    assert code == 0 or killed, f"the server left with {code}:\n{log.read_text()[-3000:]}"
 
 
 def _wait_until_ready(server: Server) -> None:

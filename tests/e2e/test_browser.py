@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Playwright, expect, sync_playwright
 
 from streaming.types import SAMPLE_RATE, Audio
+from tests.e2e.proxy import Proxy
 from tests.e2e.server import Server
 from tests.speech import audioeval_clips
 from tests.web.chromium import chromium, watched, write_wav
@@ -119,6 +120,46 @@ def test_speech_becomes_captions_and_portuguese(
     assert portuguese
     assert portuguese != heard
     assert PORTUGUESE & set(portuguese), portuguese
+
+
+def test_a_network_that_breaks_loses_no_word_and_says_none_twice(
+    server: Server, playwright: Playwright, tmp_path: Path
+) -> None:
+    fox, hello = (
+        next(clip for clip in audioeval_clips("en") if name in clip.id) for name in ("fox", "hello")
+    )
+    pieces = [silence(1.5)]
+    for clip in (hello, fox, hello):
+        pieces += [trimmed(clip.audio()), silence(1.5)]
+    recording = write_wav(tmp_path / "speech.wav", np.concatenate([*pieces, silence(8)]))
+    with (
+        Proxy(server.port).running() as proxy,
+        chromium(playwright, microphone=recording) as browser,
+        watched(browser) as seen,
+    ):
+        page = seen.page
+        page.add_init_script("Math.random = () => 0.9")
+        page.goto(f"http://127.0.0.1:{proxy.port}/#key={server.key}")
+        page.get_by_label("Spoken").select_option(label="English")
+        page.get_by_role("button", name="Start", exact=True).click()
+        expect(page.locator("#captions .open")).to_have_count(1, timeout=30_000)
+        proxy.cut()
+        expect(page.locator("#status")).to_have_text("Reconnecting…")
+        expect(page.locator("#status")).to_have_text("Listening")
+        expect(page.locator("#captions")).to_contain_text("dog", timeout=30_000)
+        proxy.cut()
+        # Stopped while there is no connection: the last words come all the same.
+        expect(page.locator("#status")).to_have_text("Reconnecting…")
+        page.wait_for_timeout(4_000)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        expect(page.locator("body")).to_have_attribute("data-state", "idle", timeout=60_000)
+        heard = words(" ".join(page.locator("#captions .source").all_inner_texts()))
+        sockets = [address for address in seen.addresses if address.startswith("ws://")]
+        assert page.get_by_role("alert").count() == 0
+    assert heard == words(f"{hello.text} {fox.text} {hello.text}")
+    assert len(sockets) == 3
+    assert all("resume=1" in address for address in sockets[1:])
+    assert not any("rs_" in address for address in sockets)
 
 
 def test_a_wrong_key_is_told_in_words(server: Server, playwright: Playwright) -> None:

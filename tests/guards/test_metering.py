@@ -102,7 +102,7 @@ async def test_a_request_books_before_its_work_and_gives_back_when_it_fails(
 
 async def test_a_stream_reserves_ahead_and_settles_exactly(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         await meter.spend(0, 0)
         assert await here.used() == Amount()
         for audio_ms in range(100, 12_000, 100):
@@ -116,7 +116,7 @@ async def test_a_stream_reserves_ahead_and_settles_exactly(tmp_path: Path) -> No
 
 async def test_a_stream_is_warned_once_and_ends_at_the_quota(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         warned = []
         for audio_ms in range(300, 60_001, 300):
             found = await meter.spend(audio_ms, 0)
@@ -135,7 +135,7 @@ async def test_a_stream_is_warned_once_and_ends_at_the_quota(tmp_path: Path) -> 
 
 async def test_characters_end_a_stream_too(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         assert await meter.spend(100, 80) == []
         (warning,) = await meter.spend(5_100, 99)
         assert warning.details == {"quota": "characters", "used": 99, "limit": 100}
@@ -148,7 +148,7 @@ async def test_who_translates_nothing_is_not_warned_of_characters(tmp_path: Path
     async with world(tmp_path) as here:
         async with here.metering.request(ANA, LIMITS, Amount(characters=95)):
             pass
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         assert await meter.spend(100, 0) == []
         (warning,) = await meter.spend(5_100, 1)
         assert warning.details["quota"] == "characters"
@@ -156,7 +156,7 @@ async def test_who_translates_nothing_is_not_warned_of_characters(tmp_path: Path
 
 async def test_two_streams_share_a_quota(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        one, other = (StreamMeter(here.metering, ANA, LIMITS) for _ in range(2))
+        one, other = (StreamMeter(here.metering, ANA, LIMITS, s) for s in ("s1", "s2"))
         for audio_ms in range(100, 30_001, 100):
             await one.spend(audio_ms, 0)
             await other.spend(audio_ms, 0)
@@ -168,7 +168,7 @@ async def test_two_streams_share_a_quota(tmp_path: Path) -> None:
 
 async def test_a_day_ends_while_a_stream_runs(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         await meter.spend(4_000, 0)
         here.now += 86_400
         await meter.spend(6_000, 0)
@@ -179,7 +179,7 @@ async def test_a_day_ends_while_a_stream_runs(tmp_path: Path) -> None:
 
 async def test_while_the_store_is_away_usage_is_kept_and_booked_later(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         await meter.spend(4_000, 0)
         here.shared.state = "away"
         await meter.spend(9_000, 10)
@@ -218,7 +218,7 @@ async def test_quotas_hold_while_the_store_is_away_as_far_as_is_known(tmp_path: 
 
 async def test_closed_means_that_nothing_new_is_taken(tmp_path: Path) -> None:
     async with world(tmp_path, closed=True) as here:
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         await meter.spend(4_000, 0)
         here.shared.state = "away"
         with pytest.raises(StoreUnavailable):
@@ -252,7 +252,7 @@ def test_whatever_is_lost_on_the_way_all_is_booked_once(
         with tempfile.TemporaryDirectory() as directory:
             async with world(Path(directory)) as here:
                 limits = DEFAULTS[Tier.ENTERPRISE]
-                meter = StreamMeter(here.metering, ANA, limits)
+                meter = StreamMeter(here.metering, ANA, limits, "s1")
                 audio_ms = characters = requests = 0
                 for what, much, state in steps:
                     here.shared.state = state
@@ -282,7 +282,7 @@ async def test_a_grant_that_was_smaller_than_what_was_used_is_made_up_for(tmp_pa
             pass
         here.metering._known.clear()
         here.shared.state = "mute"
-        meter = StreamMeter(here.metering, ANA, LIMITS)
+        meter = StreamMeter(here.metering, ANA, LIMITS, "s1")
         await meter.spend(4_000, 0)  # 2 s were granted and nobody heard of it; 5 s were noted here
         await meter.close(4_000, 0)
         here.shared.state = "here"

@@ -11,8 +11,8 @@ import numpy as np
 from inference.fakes import Tones, silence, speech_probability
 from inference.sentences import sentences
 from streaming import wire
-from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Translate
-from streaming.errors import UnknownLanguage
+from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Resume, Translate
+from streaming.errors import ResumeUnknown, UnknownLanguage
 from streaming.session import SessionConfig, StreamSession
 from streaming.types import (
     Audio,
@@ -100,7 +100,12 @@ class Harness:
 
     def __init__(self, config: SessionConfig | None = None, *, language: str = "en") -> None:
         self.session = StreamSession(
-            "s", languages=FakeLanguages(), model="fake", tenant="t", config=config
+            "s",
+            languages=FakeLanguages(),
+            model="fake",
+            tenant="t",
+            config=config,
+            token="rs_secret",
         )
         self.language = language
         self.events: list[wire.Event] = []
@@ -160,6 +165,9 @@ class Harness:
                 self.recognitions.append(job)
             case Translate(job=translation):
                 self.translations.append(translation)
+            case Resume():
+                self.session.refuse_resume(ResumeUnknown("there is none here"))
+                self.pump()
             case Close():
                 self.closed = action
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
-from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts, _Lag
+from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts
 from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
 from streaming.session import StreamSession
 from streaming.types import Probabilities, Windows
@@ -90,13 +90,18 @@ class Setup:
         }
         session = StreamSession("s", languages=FakeLanguages(), model="fake")
         self.driver = StreamDriver(
-            session, self.client, Models(**{**parts, **models}), timeouts, meter, clock
+            session, Models(**{**parts, **models}), timeouts, meter, clock=clock
         )
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.driver.run())
+            group.create_task(self.driver.serve(self.client))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
         before = asyncio.all_tasks()
-        task = asyncio.create_task(self.driver.run())
+        task = asyncio.create_task(self._run())
         async with asyncio.timeout(20):
             try:
                 yield task
@@ -288,23 +293,6 @@ async def test_a_model_that_breaks_ends_the_session_with_an_error(
         await task
     assert setup.client.events[-1]["code"] == code
     assert setup.client.closed == (close, code)
-
-
-def test_lag_is_how_long_ago_the_audio_came_that_is_not_heard_yet() -> None:
-    lag = _Lag()
-    for tick in range(100):
-        now = 50 + tick / 10
-        heard = tick / 10
-        assert lag.note(now, heard, heard) == 0.0
-    assert lag.note(60.0, 10.0, 4.0) == pytest.approx(0.0)
-    for tick in range(1, 31):
-        late = lag.note(60 + tick / 10, 10 + tick / 10, 4.0)
-    assert late == pytest.approx(3.0, abs=0.2)
-
-
-def test_who_sends_faster_than_speech_does_not_lag() -> None:
-    lag = _Lag()
-    assert all(lag.note(50 + tick, 5.0 * tick, 0.0) == 0.0 for tick in range(20))
 
 
 async def test_a_live_speaker_is_told_of_the_lag() -> None:

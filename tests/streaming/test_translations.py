@@ -55,7 +55,7 @@ class Desk:
         self.pump()
 
     def final(self, text: str, language: str = "en", segment: int = 0) -> None:
-        self.planner.final(segment, language, text, NO_AUDIO)
+        self.planner.final(segment, language, text, NO_AUDIO, 0)
         self.pump()
 
     def pump(self) -> None:

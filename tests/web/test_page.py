@@ -52,7 +52,12 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
         yield launched
 
 
+PATIENT = "Math.random = () => 0.9"
+"""The jitter of a page that can be seen to wait."""
+
+
 def start(page: Page, url: str, *targets: str) -> None:
+    page.add_init_script(PATIENT)
     page.goto(f"{url}#key={KEY}")
     page.locator("#picker summary").click()
     for target in targets:
