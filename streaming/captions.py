@@ -33,7 +33,7 @@ PARTIAL_MS: Final = 384
 _FULL_PACE: Final = 6 * SAMPLE_RATE
 """Samples of an utterance up to which it is recognised again as often as asked for."""
 
-SHORTEST_ENDPOINT_MS: Final = 448
+SHORTEST_ENDPOINT_MS: Final = 512
 """Silence that ends an utterance which surely ends a sentence."""
 _UNSURE_ENDING: Final = 0.75
 _SURE_ENDING: Final = 0.9

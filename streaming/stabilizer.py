@@ -29,11 +29,11 @@ _UNSPACED: Final = (
 _UNIT: Final = re.compile(rf"\s*(?:[{_UNSPACED}][^\w\s]*|[^\s{_UNSPACED}]+)")
 _AGREEING: Final = 2
 """Successive hypotheses that must have a word for it to be shown."""
-_PATIENCE: Final = 5
+_PATIENCE: Final = 8
 """Contradictions of what is shown, in a row, that replace it."""
-_STABLE_AFTER: Final = 5
+_STABLE_AFTER: Final = 6
 """Successive hypotheses that must have a word for it to be stable."""
-_STABLE_BEHIND: Final = 5
+_STABLE_BEHIND: Final = 6
 """Words that must be heard behind a word for it to be stable."""
 _TRAIL: Final = re.compile(r"[^\w]*\Z")
 _STARTS_UNSPACED: Final = re.compile(rf"[{_UNSPACED}]")

@@ -431,7 +431,7 @@ def test_finals_are_the_context_of_what_follows() -> None:
 def test_how_surely_a_sentence_ended_sets_the_wait() -> None:
     waits = [endpoint_ms(ending, 800) for ending in (1.0, 0.9, 0.85, 0.8, 0.75, 0.0)]
     assert waits == sorted(waits)
-    assert (waits[0], waits[1], waits[-1]) == (448, 448, 800)
+    assert (waits[0], waits[1], waits[-1]) == (512, 512, 800)
     assert endpoint_ms(1.0, 200) == endpoint_ms(0.0, 200) == 200
 
 

@@ -24,12 +24,15 @@ def shown(stabilizer: Stabilizer) -> str:
     return stabilizer.stable + stabilizer.unstable
 
 
-@given(hypotheses=st.lists(st.tuples(TEXTS, st.booleans()), max_size=12), final=TEXTS)
+@given(
+    hypotheses=st.lists(st.tuples(TEXTS, st.booleans(), st.integers(1, 8)), max_size=12),
+    final=TEXTS,
+)
 def test_stable_only_grows_and_the_final_contains_it(
-    hypotheses: list[tuple[str, bool]], final: str
+    hypotheses: list[tuple[str, bool, int]], final: str
 ) -> None:
     stabilizer = Stabilizer()
-    for text, whole in hypotheses:
+    for text, whole in [(text, whole) for text, whole, times in hypotheses for _ in range(times)]:
         before, caption = stabilizer.stable, shown(stabilizer)
         changed = stabilizer.update(text, whole=whole)
         assert stabilizer.stable.startswith(before)
@@ -75,7 +78,7 @@ def test_what_is_shown_gives_way_to_many_contradictions_only() -> None:
     stabilizer = Stabilizer()
     for _ in range(2):
         stabilizer.update("what did then the Dow do")
-    for _ in range(5):
+    for _ in range(8):
         stabilizer.update("what ails thee then that thou")
         assert shown(stabilizer) == "what did then the Dow"
     stabilizer.update("what ails thee then that thou")
@@ -93,13 +96,13 @@ def test_shorter_agreement_contradicts_nothing() -> None:
 
 def test_a_word_is_stable_once_it_was_heard_often_and_is_well_behind() -> None:
     stabilizer = Stabilizer()
-    text = "one two three four five six seven eight nine"
-    for _ in range(4):
+    text = "one two three four five six seven eight nine ten"
+    for _ in range(5):
         stabilizer.update(text)
     assert stabilizer.stable == ""
     stabilizer.update(text)
     assert stabilizer.stable == "one two three four"
-    assert stabilizer.unstable == " five six seven eight"
+    assert stabilizer.unstable == " five six seven eight nine"
 
 
 def test_case_and_punctuation_stay_as_first_shown_until_the_final() -> None:
@@ -120,12 +123,12 @@ def test_punctuation_behind_the_last_word_is_settled_by_the_next() -> None:
     assert shown(stabilizer) == "We went home, and"
 
 
-STABLE = "there is a cat on the mat and it sleeps all day long"
+STABLE = "there is a cat on the mat and it sleeps all day long again"
 
 
 def test_a_hypothesis_that_rewrites_stable_words_changes_only_what_follows() -> None:
     stabilizer = Stabilizer()
-    for _ in range(5):
+    for _ in range(6):
         stabilizer.update(STABLE)
     assert stabilizer.stable == "there is a cat on the mat and"
     assert stabilizer.finish("Their is the cat on the mat and it slept.") == (
@@ -137,11 +140,11 @@ def test_a_hypothesis_that_rewrites_stable_words_changes_only_what_follows() -> 
 
 def test_characters_are_words_where_there_are_no_spaces() -> None:
     stabilizer = Stabilizer()
-    for _ in range(5):
-        stabilizer.update("こんにちは世界。今日は")
+    for _ in range(6):
+        stabilizer.update("こんにちは世界。今日はよ")
     assert stabilizer.stable == "こんにちは"
-    assert stabilizer.unstable == "世界。今日"
-    assert stabilizer.finish("こんにちは世界。今日は") == "こんにちは世界。今日は"
+    assert stabilizer.unstable == "世界。今日は"
+    assert stabilizer.finish("こんにちは世界。今日はよ") == "こんにちは世界。今日はよ"
 
 
 @pytest.mark.parametrize(
@@ -161,8 +164,8 @@ def test_alignment(committed: str, heard: str, expected: int) -> None:
 
 def test_words_shown_beyond_a_cut_are_left_out_of_what_follows() -> None:
     before, after = Stabilizer(), Stabilizer()
-    for _ in range(5):
-        before.update("we went to the house, and then to the sea and back to town with all")
+    for _ in range(6):
+        before.update("we went to the house, and then to the sea and back to town with all of")
     assert before.stable == "we went to the house, and then to the sea and"
     surplus = before.surplus("We went to the house, and then")
     assert surplus == ["to", "the", "sea", "and"]
