@@ -1,0 +1,81 @@
+"""What a server still holds once a fault is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from bench.chaos.servers import Process
+
+MEMORY: Final = 48.0
+"""MiB that may stay: models keep the buffers of the largest batch they have seen."""
+
+_MIB: Final = 1024 * 1024
+_EVERY: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What a process holds."""
+
+    counts: Mapping[str, int]
+    """Of sessions, leases, threads, files, and of each kind of task."""
+    memory: float
+    """MiB resident."""
+
+    def beyond(self, before: Census, memory: float = MEMORY) -> dict[str, float]:
+        """What there is more of than there was, and how much."""
+        grown: dict[str, float] = {
+            name: count - before.counts.get(name, 0)
+            for name, count in self.counts.items()
+            if count > before.counts.get(name, 0)
+        }
+        if self.memory - before.memory > memory:
+            grown["MiB"] = round(self.memory - before.memory, 1)
+        return grown
+
+
+async def census(server: Process, store_port: int | None = None) -> Census:
+    """Count, from inside and outside. Connections to the store on ``store_port`` are left out:
+    they are a pool of bounded size.
+    """
+    held = await server.control({"do": "census"})
+    sessions = await server.sessions()
+    process = psutil.Process(server.pid)
+    to_store = sum(
+        one.raddr.port == store_port for one in process.net_connections("tcp") if one.raddr
+    )
+    counts = {
+        "sessions": max(len(sessions), held["sessions"]),
+        "leases": held["leases"],
+        # asyncio's own pool grows up to its bound as it is used, and stays.
+        "threads": process.num_threads() - held["threads"].get("asyncio", 0),
+        "files": process.num_fds() - to_store,
+        **{f"task {name}": count for name, count in held["tasks"].items()},
+    }
+    return Census(counts, process.memory_info().rss / _MIB)
+
+
+async def left_over(
+    server: Process,
+    before: Census,
+    *,
+    within: float = 60.0,
+    store_port: int | None = None,
+    memory: float = MEMORY,
+) -> dict[str, float]:
+    """What a server holds more than before, once that is nothing or does not become less.
+
+    Looks again until nothing is left, at most ``within`` seconds.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        grown = (await census(server, store_port)).beyond(before, memory)
+        if not grown or time.monotonic() > deadline:
+            return grown
+        await asyncio.sleep(_EVERY)
