@@ -1,19 +1,24 @@
-"""What a server still holds once a fault is over."""
+"""What a server, and the store it shares, still hold once a fault is over."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import psutil
+from redis import Redis
 
 from bench.chaos.servers import Process
 
 MEMORY: Final = 48.0
 """MiB that may stay: models keep the buffers of the largest batch they have seen."""
+
+_STREAMS: Final = ("leases", "resume", "events")
+"""Kinds of keys that a stream has in the store."""
 
 _MIB: Final = 1024 * 1024
 _EVERY: Final = 0.5
@@ -61,6 +66,18 @@ async def census(server: Process, store_port: int | None = None) -> Census:
     return Census(counts, process.memory_info().rss / _MIB)
 
 
+def stored(port: int) -> dict[str, int]:
+    """How many keys of what runs, and of what may be resumed, a Redis on this machine has.
+
+    Blocking.
+    """
+    with Redis(port=port) as redis:
+        found = Counter(
+            key.split(b":")[1].decode() for key in redis.scan_iter("surtitle:*", count=1000)
+        )
+    return {f"keys of {name}": found[name] for name in _STREAMS if found[name]}
+
+
 async def left_over(
     server: Process,
     before: Census,
@@ -69,13 +86,15 @@ async def left_over(
     store_port: int | None = None,
     memory: float = MEMORY,
 ) -> dict[str, float]:
-    """What a server holds more than before, once that is nothing or does not become less.
+    """What a server holds more than before, and what the store still has of streams.
 
     Looks again until nothing is left, at most ``within`` seconds.
     """
     deadline = time.monotonic() + within
     while True:
         grown = (await census(server, store_port)).beyond(before, memory)
+        if store_port is not None:
+            grown |= await asyncio.to_thread(stored, store_port)
         if not grown or time.monotonic() > deadline:
             return grown
         await asyncio.sleep(_EVERY)
