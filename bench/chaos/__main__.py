@@ -28,7 +28,7 @@ from bench.chaos.scenarios import FAULTS, Scenario
 from bench.chaos.servers import Process, pair
 from bench.chaos.soak import Soak
 from bench.chaos.speech import speeches
-from bench.chaos.stage import Stage
+from bench.chaos.stage import KEEP, Stage
 from bench.corpus import Clip, default_manifest, read_manifest
 from bench.load.speech import fitting
 from bench.machine import machine
@@ -76,22 +76,22 @@ async def _measure(arguments: argparse.Namespace, clips: Sequence[Clip], folder:
     rows: list[dict[str, Any]] = []
     text = ""
     shared = [name for name in arguments.faults if name in _SHARED]
-    if shared or arguments.minutes:
-        async with _redis(folder) as redis, pair(folder, redis) as servers:
-            if shared:
-                stage = Stage(servers, said, redis)
-                await stage.rehearse()
-                rows += [await _row(_SHARED[name], stage) for name in shared]
-            if arguments.minutes:
-                text = publish(arguments.out, soak=await _soak(arguments, clips, servers, redis))
+    if shared:
+        async with _redis(folder) as redis, pair(folder, redis, **KEEP) as servers:
+            stage = Stage(servers, said, redis)
+            await stage.rehearse()
+            rows += [await _row(_SHARED[name], stage) for name in shared]
     own = [name for name in arguments.faults if name in MACHINE]
     if own:
-        async with lone_server(folder) as server:
+        async with lone_server(folder, **KEEP) as server:
             stage = Stage([server], said)
             await stage.rehearse()
             rows += [await _row(MACHINE[name], stage) for name in own]
     if rows:
         text = publish(arguments.out, faults={**_circumstances(), "rows": rows})
+    if arguments.minutes:
+        async with _redis(folder) as redis, pair(folder, redis) as servers:
+            text = publish(arguments.out, soak=await _soak(arguments, clips, servers, redis))
     return text
 
 
@@ -121,7 +121,7 @@ def _circumstances() -> dict[str, Any]:
 @asynccontextmanager
 async def _redis(folder: Path) -> AsyncIterator[RedisServer]:
     directory = folder / "redis"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     redis = redis_server(directory)
     await asyncio.to_thread(redis.start)
     try:

@@ -28,10 +28,10 @@ class CannotBreak(Exception):
 
 
 @asynccontextmanager
-async def lone_server(folder: Path) -> AsyncIterator[Process]:
+async def lone_server(folder: Path, **variables: str) -> AsyncIterator[Process]:
     """A server with a small disk. Raises :class:`CannotBreak`."""
     model = await asyncio.to_thread(ModelStore(folder / "models").speech, "base")
-    server = Process(folder, "lone", SURTITLE_ASR_MODEL=str(model.path))
+    server = Process(folder, "lone", SURTITLE_ASR_MODEL=str(model.path), **variables)
     server.data.mkdir()
     with _small_disk(server.data):
         async with running(server):

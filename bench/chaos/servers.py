@@ -172,9 +172,13 @@ async def running(*servers: Process) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def pair(folder: Path, redis: RedisServer) -> AsyncIterator[list[Process]]:
+async def pair(folder: Path, redis: RedisServer, **variables: str) -> AsyncIterator[list[Process]]:
     """Two servers that share a Redis."""
-    shared = {"REDIS_URL": redis.url, "SURTITLE_PEPPER": "a pepper for servers to be broken" * 2}
+    shared = {
+        "REDIS_URL": redis.url,
+        "SURTITLE_PEPPER": "a pepper for servers to be broken" * 2,
+        **variables,
+    }
     servers = [Process(folder, name, **shared) for name in ("first", "second")]
     async with running(*servers):
         yield servers

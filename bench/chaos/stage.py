@@ -19,6 +19,10 @@ from tests.redis_server import RedisServer
 PATIENCE: Final = 180.0
 """Seconds, beyond the length of what is spoken, after which a speaker has not been served."""
 
+KEEP: Final = {"SURTITLE_RESUME_SECONDS": "15"}
+"""Settings of servers that go through one fault at a time: sessions are kept less long than usual,
+since it is waited after each that none is left."""
+
 START: Final[dict[str, Any]] = {"source": "en", "targets": ["pt"]}
 
 Fault = Callable[[Sequence[Speaker]], Awaitable[None]]

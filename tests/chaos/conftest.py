@@ -13,13 +13,13 @@ import pytest_asyncio
 from bench.chaos.machine import lone_server
 from bench.chaos.servers import pair as shared_servers
 from bench.chaos.speech import Speech, speeches
-from bench.chaos.stage import Stage
+from bench.chaos.stage import KEEP, Stage
 from bench.load.speech import fitting
 from tests.redis_server import RedisServer, redis_server
 from tests.speech import audioeval_clips, dev_clips
 
 STREAMS = 5
-SECONDS = 18.0
+SECONDS = 15.0
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ async def pair(
     tmp_path_factory: pytest.TempPathFactory, redis: RedisServer, said: list[Speech]
 ) -> AsyncIterator[Stage]:
     """Two servers on one Redis, rehearsed."""
-    async with shared_servers(tmp_path_factory.mktemp("pair"), redis) as servers:
+    async with shared_servers(tmp_path_factory.mktemp("pair"), redis, **KEEP) as servers:
         stage = Stage(servers, said, redis)
         await stage.rehearse()
         yield stage
@@ -53,7 +53,7 @@ async def lone(
     tmp_path_factory: pytest.TempPathFactory, said: list[Speech]
 ) -> AsyncIterator[Stage]:
     """A server with a disk that can be filled and a clock that can be set, rehearsed."""
-    async with lone_server(tmp_path_factory.mktemp("lone")) as server:
+    async with lone_server(tmp_path_factory.mktemp("lone"), **KEEP) as server:
         stage = Stage([server], said)
         await stage.rehearse()
         yield stage
