@@ -35,9 +35,9 @@ from bench.machine import machine
 from tests.redis_server import REQUIRE, RedisServer, redis_server
 
 _SHARED = {**FAULTS, **HOSTILE}
-_SPEECHES = 8
+_SPEECHES = 6
 """Different speeches of random faults, again and again."""
-_SPEECH_SECONDS = 40.0
+_SPEECH_SECONDS = 30.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -97,7 +97,7 @@ class Control:
             ctypes.CDLL(None).malloc_trim(0)
         current = asyncio.current_task()
         tasks = Counter(_name(task) for task in asyncio.all_tasks() if task is not current)
-        threads = Counter(re.sub(r"[-_]?\d+$", "", each.name) for each in threading.enumerate())
+        threads = Counter(re.sub(r"[\d._-]+$", "", each.name) for each in threading.enumerate())
         leases = self._services.limiter.leases
         return {
             "tasks": tasks,

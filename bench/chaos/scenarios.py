@@ -92,7 +92,7 @@ async def worker_dies(stage: Stage) -> Outcome:
 
 async def worker_hangs(stage: Stage) -> Outcome:
     """A batch does not come back."""
-    return await _worker(stage, "model hangs for 60 s", {"kind": "hang", "seconds": 60})
+    return await _worker(stage, "model hangs for 30 s", {"kind": "hang", "seconds": 30}, replicas=1)
 
 
 async def terminated(stage: Stage) -> Outcome:
@@ -146,7 +146,9 @@ async def _network(stage: Stage, fault: str, harm: Callable[[Proxy], int]) -> Ou
         return await stage.suffer(fault, strike, speakers)
 
 
-async def _worker(stage: Stage, name: str, fault: Mapping[str, object]) -> Outcome:
+async def _worker(
+    stage: Stage, name: str, fault: Mapping[str, object], *, replicas: int = 0
+) -> Outcome:
     server = stage.servers[0]
     before = (await server.control({"do": "release"}))["injected"]
 
@@ -154,7 +156,8 @@ async def _worker(stage: Stage, name: str, fault: Mapping[str, object]) -> Outco
         await server.control({"do": "arm", **fault})
 
     try:
-        outcome = await stage.suffer(name, strike, stage.speakers([server.stream_url]))
+        speakers = stage.speakers([server.stream_url])
+        outcome = await stage.suffer(name, strike, speakers, replicas=replicas)
     finally:
         after = (await server.control({"do": "release"}))["injected"]
     if after == before:
