@@ -6,7 +6,8 @@ import pytest
 
 from bench.chaos.hostile import HOSTILE
 from bench.chaos.machine import MACHINE
-from bench.chaos.scenarios import FAULTS
+from bench.chaos.scenarios import FAULTS, nothing
+from bench.chaos.soak import Soak
 from bench.chaos.stage import Outcome, Stage
 
 pytestmark = [
@@ -50,6 +51,17 @@ async def test_a_machine_that_changes(lone: Stage, fault: str) -> None:
 
 async def test_the_comparison_finds_nothing_in_nothing(pair: Stage) -> None:
     """Else the others could not be believed."""
-    from bench.chaos.scenarios import nothing
-
     assert_survived(await nothing(pair))
+
+
+async def test_one_fault_after_the_other(pair: Stage) -> None:
+    """The soak of ``bench.chaos``, briefly."""
+    outcome = await Soak(pair, minutes=0.75, streams=2, seed=1).run()
+    print(outcome)
+    assert outcome["struck"] >= 2
+    assert outcome["utterances"] >= 10
+    assert outcome["correct_share"] == 1.0, outcome["wrong"]
+    assert outcome["error_rate"] == 0.0
+    assert outcome["doubled"] == 0
+    assert outcome["broken_promises"] == []
+    assert outcome["left"] == {}
