@@ -62,7 +62,7 @@ class Difference:
 def difference(undisturbed: str, heard: str) -> Difference:
     """Align two texts by their words.
 
-    Where a word became two, or two one, an edit of the length is no word lost or added.
+    Words in the place of others are changed, however many there were and are: heard differently.
     """
     expected, found = normalize(undisturbed, LANGUAGE), normalize(heard, LANGUAGE)
     if not expected:
@@ -70,9 +70,11 @@ def difference(undisturbed: str, heard: str) -> Difference:
     aligned = jiwer.process_words(expected, found)
     lost = added = changed = 0
     for before, after in _edits(aligned.alignments[0]):
-        changed += min(before, after)
-        lost += max(0, before - after)
-        added += max(0, after - before)
+        if before and after:
+            changed += max(before, after)
+        else:
+            lost += before
+            added += after
     return Difference(len(expected.split()), lost, added, changed)
 
 
