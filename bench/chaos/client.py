@@ -78,20 +78,26 @@ class Speaker:
 
     async def run(self, within: float) -> Record:
         """Speak, and wait for all finals. Raises ``TimeoutError`` after ``within`` seconds."""
-        async with asyncio.timeout(within):
-            failures = 0
-            while not self.record.done:
-                before = self._received
-                try:
-                    await self._connect()
-                except (Gone, OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
-                    self._note(error)
-                failures = 0 if self._received > before else failures + 1
-                if not self.record.done:
-                    # Full jitter: those that were cut off together don't come back together.
-                    most = min(_BACKOFF[1], _BACKOFF[0] * 2 ** min(failures, 8))
-                    await asyncio.sleep(random.uniform(0, most))  # noqa: S311 - no secret
+        try:
+            async with asyncio.timeout(within):
+                await self._insist()
+        except TimeoutError:
+            raise TimeoutError(f"not all was final after {within:.0f} s: {self.record}") from None
         return self.record
+
+    async def _insist(self) -> None:
+        failures = 0
+        while not self.record.done:
+            before = self._received
+            try:
+                await self._connect()
+            except (Gone, OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
+                self._note(error)
+            failures = 0 if self._received > before else failures + 1
+            if not self.record.done:
+                # Full jitter: those that were cut off together don't come back together.
+                most = min(_BACKOFF[1], _BACKOFF[0] * 2 ** min(failures, 8))
+                await asyncio.sleep(random.uniform(0, most))  # noqa: S311 - no secret
 
     def drop(self) -> None:
         """Lose the connection, without a word to the server."""
