@@ -96,7 +96,10 @@ class Process:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        await until(self.ready, _READY_SECONDS, f"{self.name} is ready")
+        try:
+            await until(self.ready, _READY_SECONDS, f"{self.name} is ready")
+        except TimeoutError as error:
+            raise RuntimeError(f"{error}:\n{self.last_words}") from None
 
     async def ready(self) -> bool:
         """Whether it takes streams. Raises ``RuntimeError`` when it has died."""
