@@ -163,7 +163,7 @@ def _circumstances(section: Mapping[str, Any]) -> str:
     host = section["machine"]
     return (
         f"{section['taken']}, {host['cpu']}, {host['cores']} cores, "
-        f"CTranslate2 {host['ctranslate2']}, Whisper base." + section.get("note", "")
+        f"CTranslate2 {host['ctranslate2']}, Whisper base.{section.get('note', '')}"
     )
 
 
