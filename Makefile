@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser test-redis test-ops clean
+.PHONY: run test check lint types imports bench bench-load bench-rivals bench-text lock test-parity test-browser test-redis test-ops test-chaos clean
 .DELETE_ON_ERROR:
 
 run: $(STAMPS)/run  ## set up, and serve on 127.0.0.1:8000
 	$(BIN)/surtitle serve
 
 test: $(STAMPS)/dev  ## set up, and run the tests that need nothing from the system
-	$(BIN)/python -m pytest -m "not browser and not parity and not gpu and not redis and not ops"
+	$(BIN)/python -m pytest -m "not browser and not parity and not gpu and not redis and not ops and not chaos"
 
 check: lint types imports test  ## everything that needs no browser and no torch
 
@@ -34,6 +34,9 @@ test-redis: $(STAMPS)/dev  ## needs redis-server
 
 test-ops: $(STAMPS)/ops  ## needs nginx, redis-server, prometheus, envsubst and systemd-analyze
 	$(BIN)/python -m pytest -m ops
+
+test-chaos: $(STAMPS)/dev  ## breaks servers on purpose: ten minutes; needs redis-server
+	SURTITLE_REQUIRE_REDIS=1 $(BIN)/python -m pytest -m chaos
 
 test-parity: $(STAMPS)/parity  ## compares the translators with the library their models come from
 	$(BIN)/python -m pytest -m parity

@@ -1,0 +1,1 @@
+"""A server that is broken on purpose, and whether anybody lost a word by it."""

@@ -1,0 +1,47 @@
+"""What the speakers say: recordings one after the other, with pauses between."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.chaos.compare import Span
+from bench.corpus import Clip
+from bench.load.speech import spaced
+from streaming.types import SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """One stream's audio as 16 kHz s16le, and when each utterance of it is spoken."""
+
+    audio: bytes
+    spans: tuple[Span, ...]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.audio) / 2 / SAMPLE_RATE
+
+
+def speeches(clips: Sequence[Clip], *, count: int, seconds: float, seed: int) -> list[Speech]:
+    """``count`` different streams of at least ``seconds`` each, drawn from some clips."""
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    return [_speech(clips, seconds, draw) for _ in range(count)]
+
+
+def _speech(clips: Sequence[Clip], seconds: float, draw: random.Random) -> Speech:
+    parts: list[bytes] = []
+    spans: list[Span] = []
+    order: list[Clip] = []
+    at = 0.0
+    while at < seconds:
+        order = order or draw.sample(list(clips), len(clips))
+        audio = spaced(order.pop().audio())
+        end = at + len(audio) / SAMPLE_RATE
+        spans.append(Span(at, end))
+        parts.append(np.round(np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
+        at = end
+    return Speech(b"".join(parts), tuple(spans))

@@ -1,0 +1,130 @@
+"""A soak in numbers. Pure."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.chaos.compare import Difference, compare, doubled
+from bench.chaos.record import Interruption, Record
+from bench.chaos.speech import Speech
+from bench.metrics import quantile, rounded
+
+_ANNOUNCED = frozenset({"draining"})
+"""Errors that tell a client to go on elsewhere, which it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault, and when it struck, in monotonic seconds."""
+
+    fault: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One session: which of the speeches, and what came of it."""
+
+    speech: int
+    record: Record
+    given_up: bool = False
+    """Whether its speaker stopped waiting."""
+
+
+def tally(
+    told: Sequence[Told],
+    struck: Sequence[Struck],
+    speeches: Sequence[Speech],
+    undisturbed: Sequence[Sequence[Record]],
+) -> dict[str, Any]:
+    """What the page shows. ``undisturbed`` has, for each run, the record of each speech."""
+    differences: list[Difference] = []
+    wrong: list[str] = []
+    errors: Counter[str] = Counter()
+    for one in told:
+        speech = speeches[one.speech]
+        runs = [run[one.speech].finals for run in undisturbed]
+        found = compare(runs, one.record.finals, speech.spans)
+        differences += found
+        wrong += [
+            f"speech {one.speech} at {span.start:.1f} s: {difference}"
+            for span, difference in zip(speech.spans, found, strict=True)
+            if not difference.alike
+        ]
+        errors += Counter(
+            {code: n for code, n in one.record.errors.items() if code not in _ANNOUNCED}
+        )
+        errors["given up"] += one.given_up
+    records = [one.record for one in told]
+    interruptions = [each for record in records for each in record.interruptions]
+    text = sum(differences, Difference())
+    count = len(differences)
+    return {
+        "sessions": len(told),
+        "utterances": count,
+        "correct_share": _share(count - len(wrong), count),
+        "alike_word_for_word": _share(
+            sum(one.lost + one.added + one.changed == 0 for one in differences), count
+        ),
+        "wrong": wrong,
+        "words": text.words,
+        "lost": text.lost,
+        "added": text.added,
+        "changed": text.changed,
+        "doubled": sum(len(doubled(record.finals)) for record in records),
+        "errors": dict(+errors),
+        "error_rate": _share(errors.total(), count),
+        "warnings": dict(sum((record.warnings for record in records), Counter())),
+        "refused": dict(sum((record.refused for record in records), Counter())),
+        "broken_promises": [what for record in records for what in record.broken_promises],
+        "anew": sum(record.anew for record in records),
+        "interruptions": len(interruptions),
+        **_recovery(interruptions),
+        "recovery_p95": rounded(_quantile(interruptions, 0.95)),
+        "struck": len(struck),
+        "faults": by_fault(struck, interruptions),
+    }
+
+
+def by_fault(
+    struck: Sequence[Struck], interruptions: Sequence[Interruption]
+) -> list[Mapping[str, Any]]:
+    """Interruptions by the fault that struck last before each."""
+    times = [one.at for one in struck]
+    caused: dict[str, list[Interruption]] = {one.fault: [] for one in struck}
+    for interruption in interruptions:
+        before = bisect_right(times, interruption.lost)
+        if before:
+            caused[struck[before - 1].fault].append(interruption)
+    often = Counter(one.fault for one in struck)
+    return [
+        {
+            "fault": fault,
+            "times": often[fault],
+            "interruptions": len(found),
+            **_recovery(found),
+        }
+        for fault, found in sorted(caused.items())
+    ]
+
+
+def _recovery(interruptions: Sequence[Interruption]) -> dict[str, float | None]:
+    return {
+        "recovery_p50": rounded(_quantile(interruptions, 0.5)),
+        "recovery_max": rounded(_quantile(interruptions, 1.0)),
+    }
+
+
+def _quantile(interruptions: Sequence[Interruption], q: float) -> float | None:
+    seconds = [one.seconds for one in interruptions]
+    found = quantile(seconds, q)
+    return None if found is None or math.isinf(found) else found
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bench.chaos.compare import Span
+from bench.chaos.record import Heard, Interruption, Record
+from bench.chaos.speech import Speech
+from bench.chaos.tally import Struck, Told, by_fault, tally
+
+SPEECH = Speech(bytes(2 * 16_000 * 8), (Span(0.0, 4.0), Span(4.0, 8.0)))
+ONE = "the quick brown fox jumps over the lazy dog"
+TWO = "and then it sleeps for the rest of the day"
+
+
+def record(*texts: str) -> Record:
+    finals = [Heard(4.0 * n, 4.0 * n + 3, text, 4.0 * n + 4) for n, text in enumerate(texts)]
+    return Record(finals=finals, done=True)
+
+
+UNDISTURBED = [[record(ONE, TWO)]]
+
+
+def test_all_is_well() -> None:
+    found = tally([Told(0, record(ONE, TWO))], [], [SPEECH], UNDISTURBED)
+    assert (found["utterances"], found["correct_share"], found["error_rate"]) == (2, 1.0, 0.0)
+    assert (found["lost"], found["added"], found["changed"], found["doubled"]) == (0, 0, 0, 0)
+    assert found["recovery_max"] is None
+
+
+def test_what_is_missing_is_wrong_and_one_that_gave_up_an_error() -> None:
+    told = [Told(0, record(ONE), given_up=True), Told(0, record(ONE, TWO))]
+    found = tally(told, [], [SPEECH], UNDISTURBED)
+    assert found["correct_share"] == 0.75
+    assert found["lost"] == len(TWO.split())
+    assert found["errors"] == {"given up": 1}
+    assert found["error_rate"] == 0.25
+    assert len(found["wrong"]) == 1
+
+
+def test_being_sent_elsewhere_is_no_error() -> None:
+    moved = record(ONE, TWO)
+    moved.errors = Counter(draining=1, recognition_failed=1)
+    found = tally([Told(0, moved)], [], [SPEECH], UNDISTURBED)
+    assert found["errors"] == {"recognition_failed": 1}
+
+
+def test_interruptions_are_those_of_the_fault_before_them() -> None:
+    struck = [Struck("cut", 10.0), Struck("kill", 20.0), Struck("cut", 30.0)]
+    interruptions = [
+        Interruption("by nobody", 5.0, 6.0),
+        Interruption("reset", 10.1, 10.6),
+        Interruption("gone", 21.0, 24.0),
+        Interruption("gone", 22.0, None),
+        Interruption("reset", 30.0, 30.1),
+    ]
+    assert by_fault(struck, interruptions) == [
+        {
+            "fault": "cut",
+            "times": 2,
+            "interruptions": 2,
+            "recovery_p50": 0.1,
+            "recovery_max": 0.5,
+        },
+        {
+            "fault": "kill",
+            "times": 1,
+            "interruptions": 2,
+            "recovery_p50": 3.0,
+            "recovery_max": None,
+        },
+    ]
+
+
+def test_nothing_at_all_is_no_success() -> None:
+    found = tally([], [], [SPEECH], UNDISTURBED)
+    assert found["correct_share"] != pytest.approx(1.0)
