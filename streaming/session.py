@@ -232,8 +232,8 @@ class StreamSession:
 
     def receive_binary(self, data: bytes) -> None:
         """Take a binary frame: audio."""
-        if self._ended:
-            return
+        if self._ended or self.left:
+            return  # who goes on elsewhere is told there from where to send again
         if len(data) > self.config.max_message_bytes:
             self._too_large(len(data))
         elif not self._started:
@@ -445,8 +445,10 @@ class StreamSession:
         if not self._started:
             raise NotStarted("the first message must be `start`")
         if self._ending is not None:
-            if self._resumed and isinstance(message, wire.Stop):
-                return  # a client that was cut off can't know that it came through
+            if isinstance(message, wire.Stop) and (self._resumed or self.left):
+                # A client that was cut off can't know that it came through, and one that will be
+                # says it again.
+                return
             raise AlreadyStopped("the session is ending")
         match message:
             case wire.Configure():

@@ -191,11 +191,14 @@ def test_a_server_that_leaves_has_finalised_everything_it_took() -> None:
     data = s16(speech(*PHRASES))
     first.send(data[:60_000])
     first.session.leave(complete=False)
+    first.send(data[60_000:64_000])  # the client has not heard of it yet; it will send it again
+    first.say(type="stop")
     first.pump()
     first.settle()
     assert first.closed is not None
     assert (first.closed.code, first.closed.reason) == (1012, "draining")
     assert not first.of(wire.DoneEvent)
+    assert not first.of(wire.ErrorEvent)
     second = Harness(CONFIG)
     second.session.go_on(first.session.checkpoint())
     second.send(data[second.session.audio_bytes :])
