@@ -153,7 +153,8 @@ async def test_no_message_breaks_the_server(tmp_path: Path) -> None:
         async with asyncio.timeout(30):
             while health.get("sessions") != 0:
                 health = (await http.get("/health")).json()
-        assert health["status"] == "ok"
+        # How busy the machine is decides whether that is "ok", not what the server was sent.
+        assert health["ready"]
     print(seen)
     assert seen["ready"] > 0
     assert seen["done"] > 0
