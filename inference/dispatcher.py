@@ -251,7 +251,7 @@ class Dispatcher(Generic[J, R]):
         What has begun can't be interrupted: a final that finds every worker in the middle of a
         partial waits for the first to end it. With few finals that is rare, and a loss to partials.
         """
-        workers = self._crew.working
+        workers = self._workers
         if workers == 1:
             return False
         unhurried = sum(work[0].job.priority is not Priority.FINAL for work in self._crew.under_way)
