@@ -12,9 +12,7 @@ import pytest
 
 from guards.redis.address import parse
 from guards.redis.client import RedisHome
-from tests.redis_server import RedisServer, redis_server
-
-KINDS = ("redis", "cluster", "sentinel")
+from tests.redis_server import KINDS, RedisServer, redis_server
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 REQUIRE = "SURTITLE_REQUIRE_REDIS"
+KINDS = ("redis", "cluster", "sentinel")
 
 
 class RedisServer:

@@ -11,30 +11,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from guards.redis.address import parse
 from guards.redis.client import RedisHome
 from guards.redis.resume import RedisResumeLog
 from guards.resume import MemoryResumeLog, ResumeLog, Update, mint, name_of
 from guards.sqlite import Database
 from guards.sqlite_resume import SqliteResumeLog
 from tests.clock import Clock
+from tests.redis_server import KINDS, RedisServer
 
 TTL = 40.0
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(
+    params=["memory", "file", *(pytest.param(kind, marks=pytest.mark.redis) for kind in KINDS)]
+)
 async def log(
-    request: pytest.FixtureRequest, redis: RedisHome | None, clock: Clock, tmp_path: Path
+    request: pytest.FixtureRequest,
+    servers: Callable[[str], RedisServer],
+    clock: Clock,
+    tmp_path: Path,
 ) -> AsyncIterator[ResumeLog]:
-    if redis is not None:
-        if request.param == "file":
-            pytest.skip("once is enough")
-        yield RedisResumeLog(redis)
-    elif request.param == "memory":
+    if request.param == "memory":
         yield MemoryResumeLog(clock=clock)
-    else:
+    elif request.param == "file":
         database = await Database.open(tmp_path / "surtitle.db")
         yield SqliteResumeLog(database, clock=clock)
         await database.close()
+    else:
+        home = RedisHome(parse(servers(request.param).url), prefix=f"test-{secrets.token_hex(4)}")
+        yield RedisResumeLog(home)
+        await home.close()
 
 
 @pytest.fixture
