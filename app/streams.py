@@ -58,7 +58,7 @@ _decode: Final = msgspec.msgpack.Decoder(Record).decode
 
 
 class Stream:
-    """One session, with or without a connection (:class:`streaming.driver.Recorder`)."""
+    """One session, with or without a connection (:class:`streaming.listeners.Recorder`)."""
 
     def __init__(
         self,

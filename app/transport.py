@@ -62,7 +62,7 @@ class SocketTransport:
 
 
 class Watch:
-    """Everything a session is watched for while it runs (:class:`streaming.driver.Meter`).
+    """Everything a session is watched for while it runs (:class:`streaming.listeners.Meter`).
 
     ``give_back`` ends what it held; who has been told of the end may begin another at once.
     """

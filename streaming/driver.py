@@ -13,9 +13,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from streaming import wire
 from streaming.actions import (
@@ -40,6 +40,7 @@ from streaming.errors import (
 )
 from streaming.history import Entry, History
 from streaming.lag import Lag
+from streaming.listeners import Meter, Observer, Recorder, Unobserved
 from streaming.outbox import Outbox, passing
 from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector, VoiceStream
 from streaming.session import StreamSession
@@ -51,69 +52,6 @@ T = TypeVar("T")
 
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
-
-
-class Meter(Protocol):
-    """Is told what a session uses, while it uses it."""
-
-    async def spend(self, audio_ms: int, characters: int) -> Sequence[wire.WarningEvent]:
-        """Take totals so far; returns what the client is to be told.
-
-        Raises a fatal ``SurtitleError`` to end the session: what was said is finalised.
-        """
-        ...
-
-    async def settle(self, audio_ms: int, characters: int) -> None:
-        """Take what it comes to in the end, before the client is told of the end.
-
-        May be called more than once; raises nothing.
-        """
-        ...
-
-
-class Observer(Protocol):
-    """Is told what comes and goes. Must be quick, and raise nothing."""
-
-    def heard(self, samples: int, size: int) -> None:
-        """``size`` bytes of audio came, or were decoded; so many samples are known by now."""
-        ...
-
-    def sent(self, event: wire.Event, size: int) -> None:
-        """An event was given out, in ``size`` bytes: once, however often it is sent."""
-        ...
-
-    def closed(self, code: int, reason: str) -> None:
-        """The session's connection is closed from this side."""
-        ...
-
-
-class _Unobserved:
-    def heard(self, samples: int, size: int) -> None:
-        pass
-
-    def sent(self, event: wire.Event, size: int) -> None:
-        pass
-
-    def closed(self, code: int, reason: str) -> None:
-        pass
-
-
-class Recorder(Protocol):
-    """Keeps a session where another process can go on with it."""
-
-    @property
-    def interval(self) -> float:
-        """Seconds after which it is to be told even when nothing happened."""
-        ...
-
-    async def record(self, events: Sequence[Entry], first: int) -> bool:
-        """Keep events and the session's checkpoint, before the client is sent the events.
-
-        The checkpoint is to be taken before anything is waited for. Events below ``first`` need
-        not be kept any more. False: not kept now; they will be given again. What was given before
-        may be given again, too. Raises ``TakenOver`` when another process goes on with the session.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +103,7 @@ class StreamDriver:
         observer: Observer | None = None,
     ) -> None:
         self.session = session
-        self.observer: Observer = observer or _Unobserved()
+        self.observer: Observer = observer or Unobserved()
         self.timeouts = timeouts or Timeouts()
         self.history = history or History()
         self.taken_over = False

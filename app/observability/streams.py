@@ -91,7 +91,7 @@ class UtteranceTimes:
 
 
 class StreamObservation:
-    """Counts and times one stream (:class:`streaming.driver.Observer`). Event loop only.
+    """Counts and times one stream (:class:`streaming.listeners.Observer`). Event loop only.
 
     ``heard`` is how many samples a resumed session has had before: they were counted then.
     ``told`` is given the times of each utterance. ``clock`` gives monotonic seconds.

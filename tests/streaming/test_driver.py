@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
-from streaming.driver import MAX_BEHIND, Meter, Models, StreamDriver, Timeouts
+from streaming.driver import MAX_BEHIND, Models, StreamDriver, Timeouts
 from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
+from streaming.listeners import Meter
 from streaming.session import StreamSession
 from streaming.types import Probabilities, Windows
 from streaming.wire import WarningEvent
