@@ -14,8 +14,9 @@ from redis import Redis
 
 from bench.chaos.servers import Process
 
-MEMORY: Final = 48.0
-"""MiB that may stay: models keep the buffers of the largest batch they have seen."""
+MEMORY: Final = 64.0
+"""MiB that may stay: models keep the buffers of the largest batch they have seen, and the allocator
+an arena for each thread of a pool."""
 REPLICA: Final = 130.0
 """MiB of a replica that has taken the place of one that hung: it shares its weights with nobody."""
 
@@ -23,8 +24,8 @@ _STREAMS: Final = ("leases", "resume", "events")
 """Kinds of keys that a stream has in the store."""
 
 _NATIVE: Final = "native threads"
-_POOL: Final = "asyncio"
-"""Threads of the loop's own pool, which grows up to its bound as it is used, and stays."""
+_POOLS: Final = frozenset({"asyncio", "bergamot"})
+"""Threads of pools that grow up to their bounds as they are used, and stay."""
 _MIB: Final = 1024 * 1024
 _EVERY: Final = 0.5
 
@@ -69,7 +70,9 @@ async def census(server: Process, store_port: int | None = None) -> Census:
         "leases": held["leases"],
         _NATIVE: process.num_threads() - sum(held["threads"].values()),
         "files": process.num_fds() - to_store,
-        **{f"thread {name}": count for name, count in held["threads"].items() if name != _POOL},
+        **{
+            f"thread {name}": count for name, count in held["threads"].items() if name not in _POOLS
+        },
         **{f"task {name}": count for name, count in held["tasks"].items()},
     }
     return Census(counts, process.memory_info().rss / _MIB)
