@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bench.chaos.leaks import Census
+from bench.chaos.leaks import MEMORY, Census
 
 BEFORE = Census({"sessions": 0, "files": 30, "task watch": 1}, memory=400.0)
 
@@ -12,13 +12,13 @@ def test_what_there_is_more_of_is_left() -> None:
 
 
 def test_memory_counts_from_a_bound_on() -> None:
-    after = Census(BEFORE.counts, memory=449.5)
-    assert after.beyond(BEFORE) == {"MiB": 49.5}
-    assert Census(BEFORE.counts, memory=447.5).beyond(BEFORE) == {}
+    after = Census(BEFORE.counts, memory=400.5 + MEMORY)
+    assert after.beyond(BEFORE) == {"MiB": MEMORY + 0.5}
+    assert Census(BEFORE.counts, memory=399.5 + MEMORY).beyond(BEFORE) == {}
 
 
 def test_a_replica_that_replaced_another_has_weights_and_a_thread() -> None:
-    after = Census({**BEFORE.counts, "native threads": 9}, memory=520.0)
+    after = Census({**BEFORE.counts, "native threads": 9}, memory=540.0)
     before = Census({**BEFORE.counts, "native threads": 8}, memory=400.0)
     assert set(after.beyond(before)) == {"native threads", "MiB"}
     assert after.beyond(before, replicas=1) == {}
