@@ -47,7 +47,7 @@ _CAREFUL_FINALS: Final = 0.2
 _CAREFUL_PARTIALS: Final = 0.1
 """Seconds that finals may wait of late for one more to be decoded with a beam, or a partial."""
 
-_RESERVE: Final = 0.5
+_RESERVE: Final = 0.25
 """Share of the workers' time that finals take from which one worker is kept for them."""
 _TYPICAL: Final = 1000
 """Encoder length of a typical utterance."""
