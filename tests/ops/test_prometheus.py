@@ -93,6 +93,8 @@ def scraping(folder: Path, *servers: Server) -> Iterator[httpx.Client]:
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            # It listens long before it has opened its store, and says 503 until then.
+            until(60, lambda: http.get("/-/ready").status_code == 200)
             yield http
     finally:
         process.terminate()
