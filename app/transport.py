@@ -74,14 +74,21 @@ class Watch:
         self._give_back = give_back
         self._told = False
 
+    def covers(self, audio_ms: int, characters: int) -> bool:  # noqa: ARG002 - the protocol's
+        return self._meter.covers(audio_ms) and (self._told or not self._throttled)
+
     async def spend(self, audio_ms: int, characters: int) -> Sequence[WarningEvent]:
         warnings = await self._meter.spend(audio_ms, characters)
-        if self.transport is not None and self.transport.throttled and not self._told:
+        if self.transport is not None and self._throttled and not self._told:
             self._told = True
             rate = self.transport.pace.rate
             message = f"more than {rate:g} messages a second; the rest is read later"
             warnings.append(WarningEvent(code="throttled", message=message))
         return warnings
+
+    @property
+    def _throttled(self) -> bool:
+        return self.transport is not None and self.transport.throttled
 
     async def settle(self, audio_ms: int, characters: int) -> None:
         try:

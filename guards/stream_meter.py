@@ -49,6 +49,10 @@ class StreamMeter:
         self._limits = limits
         self._stream = stream
 
+    def covers(self, audio_ms: int) -> bool:
+        """Whether what the stream has used so far is booked."""
+        return audio_ms <= self.standing.booked.audio_ms
+
     async def spend(self, audio_ms: int, characters: int) -> list[WarningEvent]:
         """Take what the stream has used so far, in all; returns what its client is to be told.
 

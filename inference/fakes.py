@@ -261,10 +261,13 @@ class _FakeVoiceStream:
     def __init__(self) -> None:
         self._closed = False
 
-    async def detect(self, windows: Windows) -> Probabilities:
+    def submit(self, windows: Windows) -> Probabilities:
         if self._closed:
             raise ModelUnavailable("This voice stream is closed.")
         return speech_probability(windows.reshape(-1, WINDOW))
+
+    async def detect(self, windows: Windows) -> Probabilities:
+        return self.submit(windows)
 
     def close(self) -> None:
         self._closed = True

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 _BATCH: Final = 256
 _FILE: Final = "silero_vad_op18_ifless.onnx"
 _PROBE: Final = murmur(2 * WINDOW / SAMPLE_RATE).reshape(2, WINDOW)
+_GATHER: Final = 0.02
+"""Seconds that windows wait which are hardly speech, for those of other streams: a batch costs
+little more than one."""
 _LAST_ROUNDS: Final = 2.0
 """Seconds that ``close`` waits for what runs."""
 
@@ -103,9 +106,13 @@ class SileroDetector:
             clock=clock,
         )
         self._waiting: deque[Request] = deque()
+        self._unhurried: deque[Request] = deque()
+        self._gathering = False
         self._closed = False
         self._started = False
         self._rounds = self._ran = self._gated = 0
+        self._spared = 0
+        """Windows answered on the event loop: counted there, without the lock."""
 
     @classmethod
     def load(
@@ -141,7 +148,11 @@ class SileroDetector:
     def stats(self) -> DetectorStats:
         with self._changed:
             return DetectorStats(
-                self._rounds, self._ran, self._gated, self.staff, self._answered_at
+                self._rounds,
+                self._ran,
+                self._gated + self._spared,
+                self.staff,
+                self._answered_at,
             )
 
     @property
@@ -173,8 +184,9 @@ class SileroDetector:
         """Fail what waits with ``ModelUnavailable`` and end the thread. Idempotent."""
         with self._changed:
             self._closed = True
-            stranded = [request.future for request in self._waiting]
+            stranded = [request.future for request in (*self._waiting, *self._unhurried)]
             self._waiting.clear()
+            self._unhurried.clear()
             started = self._started
             self._crew.close()
             self._changed.notify_all()
@@ -183,34 +195,44 @@ class SileroDetector:
         if started:
             await asyncio.to_thread(self._crew.join, _LAST_ROUNDS)
 
-    async def detect(self, memory: Memory, windows: Windows) -> Probabilities:
+    def submit(
+        self, memory: Memory, windows: Windows, loop: asyncio.AbstractEventLoop
+    ) -> Probabilities | asyncio.Future[Probabilities]:
         """The probabilities of a stream's next windows. Streams call this."""
+        if self._down():
+            raise ModelUnavailable("Voice detection has stopped.")
         windows = np.ascontiguousarray(windows, dtype=np.float32).reshape(-1, WINDOW)
-        rms = np.sqrt(np.mean(np.square(windows), axis=1))
-        future: asyncio.Future[Probabilities] = asyncio.get_running_loop().create_future()
         request = Request(
             memory=memory,
             windows=windows,
-            levels=rms.tolist(),
+            levels=np.sqrt(np.vecdot(windows, windows) / np.float32(WINDOW)).tolist(),
             gate=self._threshold,
-            future=future,
+            future=loop.create_future(),
             probabilities=np.zeros(len(windows), dtype=np.float32),
         )
         # Idle streams are most streams: they cost no trip to the thread.
         idle = request.skip_quiet()
+        self._spared += request.done
+        if idle:
+            return request.probabilities
         with self._changed:
-            if self._closed or self._crew.hopeless:
+            if self._down():
                 raise ModelUnavailable("Voice detection has stopped.")
-            self._gated += request.done
-            if idle:
-                return request.probabilities
+            self._queue(request)
+        return request.future
+
+    def _down(self) -> bool:
+        return self._closed or self._crew.hopeless
+
+    def _queue(self, request: Request) -> None:
+        """Have the next window of a request listened to. The lock is held."""
+        if request.urgent:
             self._waiting.append(request)
             self._changed.notify()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            request.dropped = True
-            raise
+        else:
+            self._unhurried.append(request)
+            if not self._gathering:
+                self._changed.notify()
 
     def _work(self, worker: Worker[Any, list[Request]]) -> None:
         while batch := self._next_round(worker):
@@ -240,7 +262,8 @@ class SileroDetector:
                 closed = self._closed
                 if not closed:
                     # Behind those that wait: a long request is as many turns as it has windows.
-                    self._waiting.extend(left)
+                    for request in left:
+                        self._queue(request)
             self._finish(done, None)
             self._finish(failed, ModelUnavailable("Voice detection failed."))
             if closed:
@@ -250,11 +273,16 @@ class SileroDetector:
         """The requests whose next windows make a batch. Empty means: closed."""
         with self._changed:
             while not self._closed:
+                if not self._waiting and self._unhurried:
+                    self._gathering = True
+                    self._changed.wait(_GATHER)
+                    self._gathering = False
                 batch: list[Request] = []
-                while self._waiting and len(batch) < _BATCH:
-                    request = self._waiting.popleft()
-                    if not request.dropped:
-                        batch.append(request)
+                for queue in (self._waiting, self._unhurried):
+                    while queue and len(batch) < _BATCH:
+                        request = queue.popleft()
+                        if not request.future.cancelled():
+                            batch.append(request)
                 if batch:
                     self._crew.begin(worker, batch)
                     return batch
@@ -304,8 +332,9 @@ class SileroDetector:
         self._retried += len(again)
         self._waiting.extendleft(reversed(again))
         if self._crew.hopeless:
-            failed += self._waiting
+            failed += (*self._waiting, *self._unhurried)
             self._waiting.clear()
+            self._unhurried.clear()
         self._changed.notify_all()
         self._finish(failed, ModelUnavailable("Voice detection failed."))
 
@@ -319,14 +348,18 @@ class _SileroStream:
     def __init__(self, detector: SileroDetector) -> None:
         self._detector = detector
         self._memory: Memory | None = Memory()
-        self._busy = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+
+    def submit(self, windows: Windows) -> Probabilities | asyncio.Future[Probabilities]:
+        """See the port. Raises ``ModelUnavailable`` after ``close`` or when the model fails."""
+        if self._memory is None:
+            raise ModelUnavailable("This voice stream is closed.")
+        return self._detector.submit(self._memory, windows, self._loop)
 
     async def detect(self, windows: Windows) -> Probabilities:
-        """See the port. Raises ``ModelUnavailable`` after ``close`` or when the model fails."""
-        async with self._busy:
-            if self._memory is None:
-                raise ModelUnavailable("This voice stream is closed.")
-            return await self._detector.detect(self._memory, windows)
+        """See the port."""
+        answer = self.submit(windows)
+        return await answer if isinstance(answer, asyncio.Future) else answer
 
     def close(self) -> None:
         """See the port."""

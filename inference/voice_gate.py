@@ -27,6 +27,11 @@ _UNHEARD: Final = 7
 """Windows in a row that the gate may hold back: one in eight is listened to in any case, so that
 speech hardly louder than its background is found a quarter of a second later, within the audio
 that is kept from before an onset."""
+_AT_FLOOR: Final = 1.2
+"""How much louder than its background a window is that adds nothing to it: speech would have to be
+4 dB below the noise."""
+_UNHEARD_AT_FLOOR: Final = 15
+"""As :data:`_UNHEARD`, for those: a steady hum is listened to twice a second."""
 _FALL, _RISE = 0.5, 0.05
 """How fast the idea of the background follows quieter windows, and louder ones."""
 
@@ -59,37 +64,57 @@ class Request:
     gate: float
     future: asyncio.Future[Probabilities]
     probabilities: Probabilities
+    """Zeros, until another is known."""
     done: int = 0
-    dropped: bool = False
     retried: bool = False
     """Whether a thread was lost with it before."""
 
+    @property
+    def urgent(self) -> bool:
+        """Whether the next window may be speech that somebody waits for.
+
+        If not it sounds like the background, and is listened to for safety's sake: nobody loses
+        by it if that is a few milliseconds later, with those of other streams. In a long request
+        that would add up.
+        """
+        memory = self.memory
+        return (
+            len(self.windows) > _UNHEARD
+            or memory.last >= _UNLIKELY
+            or self.levels[self.done] >= _ABOVE_FLOOR * memory.floor
+        )
+
     def skip_quiet(self) -> bool:
         """Answer windows the gate lets be answered without the model. True if none are left."""
-        memory = self.memory
-        while self.done < len(self.windows):
-            level = self.levels[self.done]
-            if memory.last >= _UNLIKELY:
-                return False
-            if level >= self.gate and not self._is_background(level):
-                return False
-            memory.unheard += 1
-            self._answer(0.0)
-        return True
+        memory, first = self.memory, self.done
+        if memory.last < _UNLIKELY:
+            for level in self.levels[first:]:
+                if level >= self.gate and not self._is_background(level):
+                    break
+                # Their probability is 0, as it is for all until another is known.
+                memory.unheard += 1
+                memory.last = 0.0
+                memory.learn(level)
+                self.done += 1
+            if self.done > first:
+                memory.context = self.windows[self.done - 1, -CONTEXT:]
+        return self.done == len(self.windows)
 
     def take(self, probability: float) -> None:
         """Answer the next window with what the model found."""
-        self.memory.unheard = 0
-        self._answer(probability)
+        memory = self.memory
+        self.probabilities[self.done] = probability
+        memory.unheard = 0
+        memory.last = probability
+        memory.context = self.windows[self.done, -CONTEXT:]
+        if probability < _UNLIKELY:
+            memory.learn(self.levels[self.done])
+        self.done += 1
 
     def _is_background(self, level: float) -> bool:
         memory = self.memory
-        return self.gate > 0 and level < _ABOVE_FLOOR * memory.floor and memory.unheard < _UNHEARD
-
-    def _answer(self, probability: float) -> None:
-        self.probabilities[self.done] = probability
-        self.memory.last = probability
-        self.memory.context = self.windows[self.done, -CONTEXT:]
-        if probability < _UNLIKELY:
-            self.memory.learn(self.levels[self.done])
-        self.done += 1
+        if self.gate <= 0 or level >= _ABOVE_FLOOR * memory.floor:
+            return False
+        if memory.unheard < _UNHEARD:
+            return True
+        return memory.unheard < _UNHEARD_AT_FLOOR and level < _AT_FLOOR * memory.floor

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 _PIECE: Final = 16 * 1024
 """Bytes of a frame that are metered at a time: half a second of 16-bit audio at 16 kHz."""
 
+_BACK_TO_BACK: Final = 0.001
+"""Seconds between frames of a sender that has them all: others get a turn after each of those."""
+
 
 class Transport(Protocol):
     """A connection to one client."""
@@ -55,10 +58,14 @@ class Connection:
         self._released = asyncio.Event()
         self._reason: SurtitleError | None = None
         self._over = asyncio.Event()
+        self._waiting_since: float | None = None
+        """When it began to wait for a frame, by the loop's clock; None while it has one."""
 
     async def run(self, greeting: wire.Event | None = None) -> None:
         """Run until the connection is over, after a greeting. Leaves no task behind."""
         driver = self._driver
+        loop = asyncio.get_running_loop()
+        self._watchman = loop.call_soon(self._watch, loop)
         tasks = [
             asyncio.create_task(driver.guarded(self._read())),
             asyncio.create_task(self._write(greeting)),
@@ -67,6 +74,7 @@ class Connection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._watchman.cancel()
             for task in tasks:
                 task.cancel()
             for result in await asyncio.gather(*tasks, return_exceptions=True):
@@ -87,25 +95,33 @@ class Connection:
 
     async def _read(self) -> None:
         session = self._driver.session
+        loop = asyncio.get_running_loop()
+        asked = 0.0
         while not session.ended:
             while not self._driver.has_room:
                 self.progress.clear()
                 await self.progress.wait()
-            try:
-                async with asyncio.timeout(self._patience()):
-                    frame = await self._transport.receive()
-            except TimeoutError:
-                self._driver.end(self._impatience())
-                continue
+            asked, before = loop.time(), asked
+            if asked - before < _BACK_TO_BACK:
+                await asyncio.sleep(0)
+            self._waiting_since = asked
+            frame = await self._transport.receive()
+            self._waiting_since = None
             if frame is None:
                 return
             if isinstance(frame, str):
                 self.request = await self._driver.take_text(frame)
                 if self.request is not None:
                     return
+                # It may have started, and has then more time to wait, or less.
+                self._watchman.cancel()
+                self._watch(loop)
                 continue
-            for piece in self._pieces(frame):
+            pieces = self._pieces(frame)
+            for piece in pieces:
                 await self._driver.take_audio(piece)
+                if len(pieces) > 1:
+                    await asyncio.sleep(0)
                 if session.ending:
                     break
         # Only the writer ends a session that has ended by itself.
@@ -118,11 +134,20 @@ class Connection:
             return [frame]
         return [frame[at : at + _PIECE] for at in range(0, size, _PIECE)]
 
-    def _patience(self) -> float | None:
-        timeouts = self._driver.timeouts
-        if self._driver.session.ending:
-            return None
-        return timeouts.idle if self._driver.session.started else timeouts.start
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the session of a client that sends nothing.
+
+        One timer looks now and then: a timeout for each frame costs more than the frame.
+        """
+        timeouts, session = self._driver.timeouts, self._driver.session
+        if session.ending:
+            return
+        patience = timeouts.idle if session.started else timeouts.start
+        waited = 0.0 if self._waiting_since is None else loop.time() - self._waiting_since
+        if waited >= patience:
+            self._driver.end(self._impatience())
+        else:
+            self._watchman = loop.call_later(patience - waited, self._watch, loop)
 
     def _impatience(self) -> SurtitleError:
         timeouts = self._driver.timeouts

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -30,6 +29,7 @@ from streaming.actions import (
     Translate,
 )
 from streaming.connection import Connection, Transport
+from streaming.ears import Ears
 from streaming.errors import (
     InternalError,
     Overloaded,
@@ -42,7 +42,7 @@ from streaming.history import Entry, History
 from streaming.lag import Lag
 from streaming.listeners import Meter, Observer, Recorder, Unobserved
 from streaming.outbox import Outbox, passing
-from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector, VoiceStream
+from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector
 from streaming.session import StreamSession
 from streaming.types import SAMPLE_RATE, Priority, RecognitionJob, TranslationJob
 
@@ -52,6 +52,9 @@ T = TypeVar("T")
 
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
+_AT_EASE: Final = 1.0
+"""Seconds of audio that wait where a frame is not waited for: a live speaker's. Who sends faster
+gives way to others after each frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +124,13 @@ class StreamDriver:
         self._alone = asyncio.Event()
         self._alone.set()
         self._request: wire.Resume | None = None
-        self._sound: asyncio.Queue[Decode | Detect] = asyncio.Queue()
-        self._voice: VoiceStream | None = None
-        self._container: ContainerDecoder | None = None
+        self._ears = Ears(
+            session,
+            models.detector,
+            models.open_container,
+            progressed=self._listened,
+            broke=self._broke,
+        )
         self._close: Close | None = None
         self._closing: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -132,6 +139,7 @@ class StreamDriver:
         self._leaving: bool | None = None
         """Whether it leaves as soon as nobody speaks, and is then complete."""
         self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
+        self._performing = False
 
     @property
     def close(self) -> Close | None:
@@ -148,23 +156,17 @@ class StreamDriver:
         It is over when it has ended, when its connection was lost and it can't have another, or
         when another process has taken it over.
         """
-        loops = [
-            asyncio.create_task(self.guarded(self._listen())),
-            asyncio.create_task(self.guarded(self._keep())),
-        ]
+        keeping = asyncio.create_task(self.guarded(self._keep()))
         try:
             await self._over.wait()
         finally:
             self._over.set()
             self._stop_timer()
-            tasks = [*loops, *self._jobs.values(), *filter(None, [self._closing])]
+            tasks = [keeping, *self._jobs.values(), *filter(None, [self._closing])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._voice is not None:
-                self._voice.close()
-            if self._container is not None:
-                self._container.close()
+            await self._ears.close()
 
     async def serve(self, transport: Transport, received: int | None = None) -> wire.Resume | None:
         """Be connected until the connection is over, in place of any other.
@@ -257,8 +259,11 @@ class StreamDriver:
 
     async def take_text(self, frame: str) -> wire.Resume | None:
         """Take a text frame; returns which other session the client asked for, if it did."""
+        await self._ears.rest()
         self.session.receive_text(frame)
-        await self._heard()
+        self._perform()
+        await self._ears.rest()
+        await self._pay()
         request, self._request = self._request, None
         return request
 
@@ -267,7 +272,10 @@ class StreamDriver:
         self.session.receive_binary(piece)
         self.observer.heard(self.session.audio_samples, len(piece))
         self._watch_lag()
-        await self._heard()
+        self._perform()
+        if self.session.container or self.session.behind > _AT_EASE:
+            await self._ears.rest()
+        await self._pay()
 
     async def publish(self, *, renew: bool = False) -> Close | None:
         """Number what waits, record it, and make it part of the history.
@@ -307,20 +315,22 @@ class StreamDriver:
         """End the session with an honest error when something of ours breaks."""
         try:
             await work
-        except TakenOver as error:
-            self.give_up_to_other(error)
-        except SurtitleError as error:
-            await self._break(error)
-        except Exception:
-            log.exception("session %s broke", self.session.id)
-            await self._break(InternalError("something broke in the server; this was logged"))
+        except Exception as error:  # noqa: BLE001 - the client is told, whatever it is
+            self._broke(error)
+            if not isinstance(error, TakenOver):
+                await asyncio.Event().wait()
 
     # ------------------------------------------------------------ inside
 
-    async def _break(self, error: SurtitleError) -> None:
+    def _broke(self, error: BaseException) -> None:
+        if isinstance(error, TakenOver):
+            self.give_up_to_other(error)
+            return
+        if not isinstance(error, SurtitleError):
+            log.error("session %s broke", self.session.id, exc_info=error)
+            error = InternalError("something broke in the server; this was logged")
         self.session.fail(error)
         self._perform()
-        await asyncio.Event().wait()
 
     async def _record(self, recorder: Recorder) -> None:
         kept = len(self._unrecorded)
@@ -368,13 +378,11 @@ class StreamDriver:
         if self._connection is not None:
             self._connection.news.set()
 
-    async def _heard(self) -> None:
-        """Wait until what was given to the session is known to it, and meter it."""
-        self._perform()
-        await self._sound.join()
-        if self._meter is None:
-            return
+    async def _pay(self) -> None:
+        """Meter what was given to the session."""
         session = self.session
+        if self._meter is None or self._meter.covers(session.audio_ms, session.characters):
+            return
         try:
             warnings = await self._meter.spend(session.audio_ms, session.characters)
         except SurtitleError as error:
@@ -393,43 +401,24 @@ class StreamDriver:
         elif lag <= self.timeouts.lag / 5:
             session.catch_up()
 
-    async def _listen(self) -> None:
-        while True:
-            action = await self._sound.get()
-            try:
-                match action:
-                    case Detect(windows=windows):
-                        if self._voice is None:
-                            self._voice = self._models.detector.open()
-                        found = await self._voice.detect(windows)
-                        self.session.receive_probabilities(found)
-                    case Decode():
-                        await self._decode(action)
-                self._perform()
-            finally:
-                self._sound.task_done()
-
-    async def _decode(self, action: Decode) -> None:
-        if self._container is None:
-            self._container = self._models.open_container()
-        try:
-            if action.last:
-                samples = await self._container.flush()
-            else:
-                samples = await self._container.feed(action.data)
-        except SurtitleError as error:
-            self.session.receive_decoding_failure(error)
-        else:
-            self.session.receive_samples(samples, last=action.last)
+    def _listened(self) -> None:
+        if self.session.container:
             self.observer.heard(self.session.audio_samples, 0)
+        self._perform()
 
     # ------------------------------------------------------------ actions
 
     def _perform(self) -> None:
         """Set going what the session wants done."""
-        actions = deque(self.session.actions())
-        while actions:
-            self._set_going(actions.popleft())
+        if self._performing:
+            return  # what an action led to is done after those that were wanted before it
+        self._performing = True
+        try:
+            while actions := self.session.actions():
+                for action in actions:
+                    self._set_going(action)
+        finally:
+            self._performing = False
         if self._connection is not None:
             self._connection.progress.set()
         if self._leaving is not None and self.session.at_rest and not self.session.ending:
@@ -440,7 +429,7 @@ class StreamDriver:
             case Emit(event=event):
                 self._send(event)
             case Detect() | Decode():
-                self._sound.put_nowait(action)
+                self._ears.take(action)
             case Recognize(job=job):
                 self._start((job.segment, job.revision, job.task), self._recognize(job))
             case Translate(job=translation):

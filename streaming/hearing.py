@@ -65,13 +65,14 @@ class Hearing(Generic[C]):
         self._retell = retell
         self._windower = Windower()
         self._inbox: deque[_Heard | C] = deque()
+        self._waiting = 0
+        """Windows in it that were not listened to."""
         self._recalled: list[_Recalled] = []
 
     @property
     def behind(self) -> float:
         """Seconds of audio that wait to be listened to."""
-        windows = sum(len(h.windows) - h.done for h in self._inbox if isinstance(h, _Heard))
-        return windows * WINDOW / SAMPLE_RATE
+        return self._waiting * WINDOW / SAMPLE_RATE
 
     @property
     def at_rest(self) -> bool:
@@ -133,17 +134,24 @@ class Hearing(Generic[C]):
     def _detect(self, windows: Windows) -> None:
         if len(windows):
             self._inbox.append(_Heard(windows))
+            self._waiting += len(windows)
             self._actions.append(Detect(windows))
 
     def _listen(self, heard: _Heard) -> bool:
         """Listen to windows, as far as is possible now; whether that was all of them."""
         if heard.probabilities is None:
             return False
+        if (
+            not (heard.done or self._captions.backlog or self._recalled)
+        ) and self.segmenter.pass_over(heard.windows, heard.probabilities):
+            self._waiting -= len(heard.windows)
+            return True
         while self.segmenter.recalling or self._decided():
             if heard.done == len(heard.windows):
                 return True
             now = slice(heard.done, heard.done + 1)
             heard.done += 1
+            self._waiting -= 1
             self._tell(self.segmenter.push(heard.windows[now], heard.probabilities[now]))
             if self._recalled:
                 self._recall(heard.windows[now][0])

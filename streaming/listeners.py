@@ -12,6 +12,10 @@ from streaming.history import Entry
 class Meter(Protocol):
     """Is told what a session uses, while it uses it."""
 
+    def covers(self, audio_ms: int, characters: int) -> bool:
+        """Whether there is nothing to :meth:`spend` or to tell yet. Cheap."""
+        ...
+
     async def spend(self, audio_ms: int, characters: int) -> Sequence[wire.WarningEvent]:
         """Take totals so far; returns what the client is to be told.
 

@@ -7,6 +7,7 @@ against the fake and the real adapter alike. Methods raise only
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from streaming.types import (
@@ -26,8 +27,16 @@ from streaming.types import (
 class VoiceStream(Protocol):
     """One stream's voice-activity state. Streams never share state."""
 
+    def submit(self, windows: Windows) -> Probabilities | asyncio.Future[Probabilities]:
+        """Speech probability of each of the next windows: at once where no model is needed.
+
+        To be called on an event loop, and again only when the answer before has come. Raises
+        ``ModelUnavailable``, as does what it returns.
+        """
+        ...
+
     async def detect(self, windows: Windows) -> Probabilities:
-        """Speech probability of each of the next windows, in order. One call at a time."""
+        """What :meth:`submit` answers, once it has come."""
         ...
 
     def close(self) -> None:

@@ -288,6 +288,19 @@ class Segmenter:
                 self._listen(window, probability)
         return self._drain()
 
+    def pass_over(self, windows: Windows, probabilities: Probabilities) -> bool:
+        """Take windows in which nobody speaks, if nobody has begun to; whether that is so.
+
+        The same as :meth:`push`, for what most sound is.
+        """
+        if self._open is not None or self._candidate or self.recalling:
+            return False
+        if float(probabilities.max()) >= self._config.threshold:
+            return False
+        self._position += windows.size
+        self._before.extend(windows[-(self._before.maxlen or 0) :])
+        return True
+
     def end_pause(self) -> list[SegmenterEvent]:
         """End the utterance under way, which has paused, without waiting for the endpoint."""
         if self._open is not None and self._paused:

@@ -270,8 +270,11 @@ class _Broken:
     def open(self) -> _Broken:
         return self
 
-    async def detect(self, windows: Windows) -> Probabilities:  # noqa: ARG002 - the port's
+    def submit(self, windows: Windows) -> Probabilities:  # noqa: ARG002 - the port's
         raise self.error
+
+    async def detect(self, windows: Windows) -> Probabilities:
+        return self.submit(windows)
 
     def close(self) -> None:
         pass
@@ -323,6 +326,9 @@ class _Meter:
     def __init__(self, allowed: int) -> None:
         self.allowed = allowed
         self.told: list[int] = []
+
+    def covers(self, audio_ms: int, characters: int) -> bool:  # noqa: ARG002 - the protocol's
+        return False
 
     async def spend(self, audio_ms: int, characters: int) -> list[WarningEvent]:
         assert characters >= 0

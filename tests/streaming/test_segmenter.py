@@ -182,3 +182,42 @@ def test_utterances_depend_on_the_windows_alone_and_never_overlap(
         if probability >= 0.5 and count >= 3:
             assert inside[position : position + count].all()
         position += count
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 40), st.sampled_from([0.01, 0.2, 0.45, 0.6, 0.9])), min_size=1
+    ),
+    st.lists(st.integers(1, 30), min_size=1),
+)
+def test_passing_over_what_is_quiet_changes_nothing(
+    parts: list[tuple[int, float]], sizes: list[int]
+) -> None:
+    windows, probabilities = stream(*parts)
+    told: list[list[tuple[object, ...]]] = []
+    for passing in (False, True):
+        segmenter = Segmenter()
+        events: list[SegmenterEvent] = []
+        at = 0
+        for turn in range(len(windows)):
+            piece = slice(at, at + sizes[turn % len(sizes)])
+            at = piece.stop
+            if not len(windows[piece]):
+                break
+            block = windows[piece], probabilities[piece]
+            if not (passing and segmenter.pass_over(*block)):
+                events += segmenter.push(*block)
+        events += segmenter.close()
+        assert segmenter.position == windows.size
+        told.append(
+            [
+                (
+                    type(event),
+                    event.utterance.segment,
+                    event.utterance.start,
+                    event.utterance.audio().tobytes(),
+                )
+                for event in events
+            ]
+        )
+    assert told[0] == told[1]

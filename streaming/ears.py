@@ -1,0 +1,148 @@
+"""Has a session's sound decoded and searched for speech, in order.
+
+Most sound is quiet, and what is quiet is answered at once: without a task, a future or a turn of
+the event loop. That is what makes a thousand sessions cheap in which nobody speaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from streaming.actions import Decode, Detect
+from streaming.errors import SurtitleError
+from streaming.ports import ContainerDecoder, VoiceDetector, VoiceStream
+from streaming.session import StreamSession
+from streaming.types import Probabilities
+
+
+class Ears:
+    """A session's voice detection, and its container decoder if it has one. Event loop only.
+
+    ``progressed`` is called when the session was given an answer, ``broke`` with what went wrong:
+    nothing more is then answered.
+    """
+
+    def __init__(
+        self,
+        session: StreamSession,
+        detector: VoiceDetector,
+        open_container: Callable[[], ContainerDecoder],
+        *,
+        progressed: Callable[[], None],
+        broke: Callable[[BaseException], None],
+    ) -> None:
+        self._session = session
+        self._detector = detector
+        self._open_container = open_container
+        self._progressed = progressed
+        self._broke = broke
+        self._voice: VoiceStream | None = None
+        self._container: ContainerDecoder | None = None
+        self._waiting: deque[Decode | Detect] = deque()
+        self._pending: asyncio.Future[None] | asyncio.Future[Probabilities] | None = None
+        """The answer that is waited for."""
+        self._answering = False
+        self._rest = asyncio.Event()
+        self._rest.set()
+
+    def take(self, action: Decode | Detect) -> None:
+        """Have something answered, after what was asked before."""
+        self._waiting.append(action)
+        if self._pending is None and not self._answering:
+            self._go_on()
+
+    async def rest(self) -> None:
+        """Wait until all that was asked is answered."""
+        await self._rest.wait()
+
+    async def close(self) -> None:
+        """Answer nothing more, and free what is held."""
+        self._waiting.clear()
+        if self._pending is not None:
+            self._pending.cancel()
+            await asyncio.gather(self._pending, return_exceptions=True)
+        if self._voice is not None:
+            self._voice.close()
+        if self._container is not None:
+            self._container.close()
+
+    # ------------------------------------------------------------ inside
+
+    def _go_on(self) -> None:
+        # An answer makes the session ask for more, which comes back here: it only waits its turn.
+        self._answering = True
+        try:
+            while self._waiting and self._pending is None:
+                self._ask(self._waiting.popleft())
+        except Exception as error:  # noqa: BLE001 - the driver tells of it
+            self._waiting.clear()
+            self._broke(error)
+        finally:
+            self._answering = False
+            if self._pending is None:
+                self._rest.set()
+            else:
+                self._rest.clear()
+
+    def _ask(self, action: Decode | Detect) -> None:
+        if isinstance(action, Decode):
+            self._pending = asyncio.ensure_future(self._decode(action))
+            self._pending.add_done_callback(self._decoded)
+            return
+        if self._voice is None:
+            self._voice = self._detector.open()
+        answer = self._voice.submit(action.windows)
+        if isinstance(answer, asyncio.Future):
+            self._pending = answer
+            answer.add_done_callback(self._detected)
+        else:
+            self._session.receive_probabilities(answer)
+            self._progressed()
+
+    def _detected(self, answer: asyncio.Future[Probabilities]) -> None:
+        if answer.cancelled():
+            return
+        self._pending = None
+        error = answer.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        self._answering = True
+        try:
+            self._session.receive_probabilities(answer.result())
+            self._progressed()
+        except Exception as fault:  # noqa: BLE001 - as above
+            self._fail(fault)
+            return
+        self._go_on()
+
+    def _decoded(self, done: asyncio.Future[None]) -> None:
+        if done.cancelled():
+            return
+        self._pending = None
+        error = done.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        self._progressed()
+        self._go_on()
+
+    def _fail(self, error: BaseException) -> None:
+        self._waiting.clear()
+        self._rest.set()
+        self._broke(error)
+
+    async def _decode(self, action: Decode) -> None:
+        if self._container is None:
+            self._container = self._open_container()
+        try:
+            if action.last:
+                samples = await self._container.flush()
+            else:
+                samples = await self._container.feed(action.data)
+        except SurtitleError as error:
+            self._session.receive_decoding_failure(error)
+        else:
+            self._session.receive_samples(samples, last=action.last)
