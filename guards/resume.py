@@ -7,6 +7,7 @@ raises its epoch, and who had it before can write no more.
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ Entry = tuple[int, bytes]
 
 _PREFIX: Final = "rs_"
 _BYTES: Final = 32
+_EXPIRE_EVERY: Final = 1.0
+"""Seconds between looks for what has expired: a look at each append would be the square of them."""
 
 
 def mint() -> str:
@@ -94,15 +97,18 @@ class MemoryResumeLog:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._records: dict[str, _Record] = {}
+        self._expire_at = -math.inf
 
     def __len__(self) -> int:
-        self._expire()
+        self._expire(self._clock())
         return len(self._records)
 
     async def append(self, update: Update) -> bool:
-        self._expire()
+        now = self._clock()
+        if now >= self._expire_at:
+            self._expire(now)
         record = self._records.get(update.name)
-        if record is None:
+        if record is None or record.until <= now:
             record = _Record(update.owner, update.epoch, first=update.next)
             self._records[update.name] = record
         elif record.epoch != update.epoch:
@@ -117,11 +123,11 @@ class MemoryResumeLog:
             del record.events[:dropped]
             record.first = update.first
         record.state = update.state
-        record.until = self._clock() + update.ttl
+        record.until = now + update.ttl
         return True
 
     async def claim(self, name: str, owner: str, ttl: float) -> Kept | None:
-        self._expire()
+        self._expire(self._clock())
         record = self._records.get(name)
         if record is None or record.owner != owner:
             return None
@@ -130,7 +136,7 @@ class MemoryResumeLog:
         events = list(enumerate(record.events, record.first))
         return Kept(record.epoch, record.state, record.last, events)
 
-    def _expire(self) -> None:
-        now = self._clock()
+    def _expire(self, now: float) -> None:
+        self._expire_at = now + _EXPIRE_EVERY
         for name in [name for name, record in self._records.items() if record.until <= now]:
             del self._records[name]

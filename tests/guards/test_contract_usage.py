@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,6 +69,21 @@ async def test_the_quota_is_exact_for_all_who_ask_at_once(usage: UsageStore) -> 
     assert (await usage.total("key_1", DAY)).audio_ms == 10_500
 
 
+async def test_charges_of_many_keys_at_once_are_kept_apart(usage: UsageStore) -> None:
+    charges = [
+        charge(100 + number, number, 1, key_id=f"key_{number % 7}", day=(DAY, TOMORROW)[number % 2])
+        for number in range(300)
+    ]
+    receipts = await asyncio.gather(*(usage.book(one) for one in charges))
+    assert all(
+        receipt.granted == one.amount for one, receipt in zip(charges, receipts, strict=True)
+    )
+    for key in range(7):
+        for day in (DAY, TOMORROW):
+            mine = [one.amount for one in charges if (one.key_id, one.day) == (f"key_{key}", day)]
+            assert await usage.total(f"key_{key}", day) == sum(mine, Amount())
+
+
 async def test_the_whole_or_nothing(usage: UsageStore) -> None:
     quota = Quota(audio_ms=1000, characters=100)
     assert (await usage.book(charge(0, 60, 1), quota)).granted == Amount(0, 60, 1)
@@ -99,6 +117,33 @@ async def test_reports(usage: UsageStore) -> None:
     assert await usage.report(DAY, DAY) == [ana, bob]
     assert await usage.report(DAY, TOMORROW, ["key_1", "key_9"]) == [ana, later]
     assert await usage.report(DAY, TOMORROW, []) == []
+
+
+async def test_many_charges_at_once_take_few_transactions(database: Database) -> None:
+    """Each costs the database's thread waits for the interpreter, beside a busy event loop."""
+    begun = 0
+    transaction = database.transaction
+
+    async def counted(work: Callable[[sqlite3.Connection], Any]) -> Any:
+        nonlocal begun
+        begun += 1
+        return await transaction(work)
+
+    database.transaction = counted  # type: ignore[method-assign]  # to count
+    store = SqliteUsage(database)
+    await asyncio.gather(*(store.book(charge(10)) for _ in range(400)))
+    assert begun <= 3
+    assert await store.total("key_1", DAY) == Amount(4000)
+
+
+async def test_who_leaves_takes_nobody_elses_answer_along(database: Database) -> None:
+    store = SqliteUsage(database)
+    leaving = asyncio.create_task(store.book(charge(10)))
+    staying = asyncio.create_task(store.book(charge(20)))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert (await staying).granted == Amount(20)
+    assert await store.total("key_1", DAY) == Amount(30), "it was asked for, and is booked"
 
 
 async def test_usage_outlives_the_process(tmp_path: Path) -> None:
