@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from inference.engine import Sentence
 from inference.markup import translate_around
+from inference.niceness import give_way
 from streaming.errors import ModelUnavailable, TranslationFailed
 
 _DIRECTIONS: Final = {("en", "pt"): "enpt", ("pt", "en"): "pten"}
@@ -30,7 +31,9 @@ _DIRECTIONS: Final = {("en", "pt"): "enpt", ("pt", "en"): "pten"}
 
 
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bergamot")
+    return ThreadPoolExecutor(
+        os.cpu_count() or 1, thread_name_prefix="bergamot", initializer=give_way
+    )
 
 
 _THREADS: Final = [_threads()]

@@ -95,6 +95,7 @@ class Dispatcher(Generic[J, R]):
             renew=renew,
             policy=supervision,
             clock=clock,
+            nice=True,
         )
         self._limit = BatchLimit(self._crew.policy)
         self._batches = self._rows_taken = self._superseded = self._rejected = self._failed = 0
@@ -125,8 +126,10 @@ class Dispatcher(Generic[J, R]):
                 raise self._away()
             if (job.session, job.segment) in self._suspects:
                 raise self._failure(f"{self.name} gave up on this.")
+            now = self._clock()
+            self._load.asked(job, now)
             try:
-                ticket, displaced = self._queue.put(job, self._clock())
+                ticket, displaced = self._queue.put(job, now)
             except Overloaded:
                 self._rejected += 1
                 raise
