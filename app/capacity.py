@@ -2,14 +2,19 @@
 
 What can't be left out is finals. The recogniser says how much of its workers' time they take
 (``strain``) and how long they wait; from the strain and the number of those who speak follows what
-one speaker costs here. Whoever connects counts as a fraction of a speaker for a few seconds, since
-most who connect listen first: a thousand silent sessions cost nothing, and a rush of speakers is
-stopped before the strain has risen.
+one speaker costs here. Those who speak already and had no final yet count in full; whoever has only
+connected counts as a fraction of a speaker for a few seconds, since most who connect listen first:
+a thousand silent sessions cost nothing, and a rush of speakers is stopped before the strain has
+risen.
+
+Some of the places are kept for users who have fewer streams than others: nobody takes them all.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +22,14 @@ from app.sessions import SessionRegistry
 from streaming.errors import Overloaded
 from streaming.types import Pressure
 
-_FULL: Final = 0.9
-"""Strain beyond which no more are taken."""
+_FULL: Final = 0.65
+"""Strain beyond which no more are taken, with few workers: finals come in at random, and more would
+wait for each other too long (on two cores, the slowest twentieth for more than a second)."""
+_SPARE: Final = 0.5
+"""Of how many workers' square root that much has to be free: many are waited for less than few
+(Halfin, Whitt 1981)."""
+_KEPT: Final = 0.5
+"""Which part of what is then left is for users with fewer streams than others."""
 _LATE: Final = 1.5
 """Seconds that finals wait when no more are taken, whatever the strain."""
 _SPEAKER: Final = 0.05
@@ -34,13 +45,19 @@ _QUEUE_SHARE: Final = 4
 _STEP: Final = 0.25
 
 
-def has_room(pressure: Pressure, new: int) -> bool:
-    """Whether one more speaker can be taken, with so many sessions that have only begun."""
+def has_room(pressure: Pressure, new: int, *, modest: bool = False) -> bool:
+    """Whether one more speaker can be taken, with so many sessions that have only begun.
+
+    ``modest`` says that they are of a user who has fewer streams than others.
+    """
+    full = max(_FULL, 1 - _SPARE / math.sqrt(pressure.workers))
+    if modest:
+        full += _KEPT * (1 - full)
     each = prior = _SPEAKER / pressure.workers
     if pressure.speakers:
         each = max(prior, pressure.strain / pressure.speakers)
-    expected = pressure.strain + each * (1 + _NEW_PART * new)
-    return pressure.wait < _LATE and expected <= _FULL
+    expected = pressure.strain + each * (1 + pressure.starting + _NEW_PART * new)
+    return pressure.wait < _LATE and expected <= full
 
 
 class Capacity:
@@ -54,16 +71,25 @@ class Capacity:
 
     @property
     def room(self) -> bool:
-        """Whether one more would be taken now."""
-        return has_room(self._pressure(), self._sessions.begun_within(_NEW_SECONDS))
+        """Whether one more would be taken now, of whomever."""
+        return self._room(modest=False)
 
-    async def admit(self, share: int) -> None:
-        """Return when there is room. Raises ``Overloaded``.
+    def _room(self, *, modest: bool) -> bool:
+        new = self._sessions.begun_within(_NEW_SECONDS)
+        return has_room(self._pressure(), new, modest=modest)
+
+    def _modest(self, user_id: str) -> bool:
+        streams = Counter(session.principal.user_id for session in self._sessions)
+        streams[user_id] += 1
+        return streams[user_id] * len(streams) < streams.total()
+
+    async def admit(self, user_id: str, share: int) -> None:
+        """Return when there is room for a stream of a user. Raises ``Overloaded``.
 
         Keys with a large share wait a few seconds for it; the others are told to come back.
         """
         patience = _QUEUE_SECONDS if share >= _QUEUE_SHARE else 0.0
-        while not self.room:
+        while not self._room(modest=self._modest(user_id)):
             if patience <= 0:
                 self.refused += 1
                 raise Overloaded(

@@ -265,7 +265,7 @@ class Streams:
         limits = services.limiter.limits(principal)
         lease, refusal = None, None
         try:
-            await services.capacity.admit(limits.share)
+            await services.capacity.admit(principal.user_id, limits.share)
             await services.metering.require_quota(principal, limits)
             lease = await services.limiter.take(principal)
         except SurtitleError as error:

@@ -15,6 +15,8 @@ from streaming.types import Pressure, Priority
 _REMEMBERED_WAITS: Final = 512
 _STRAIN_WINDOW: Final = 15.0
 """Seconds over which the load is measured: a few utterances of every speaker."""
+_SETTLED: Final = 5.0
+"""Seconds of a new speaker after which what their finals took says what they will take."""
 _RECENT: Final = 2.0
 """Seconds over which waits are averaged."""
 
@@ -46,6 +48,14 @@ class DispatcherStats:
         return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
 
 
+@dataclass(slots=True)
+class _Speaker:
+    """When a session's speech was first to be recognised, and when last."""
+
+    first: float
+    latest: float = 0.0
+
+
 class LoadMeter:
     """Measures how long jobs wait, and what finals take of the workers' time."""
 
@@ -54,9 +64,19 @@ class LoadMeter:
         """Seconds the last jobs waited before they ran, oldest first."""
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
         """When the last finals began to run, and how long they had waited."""
-        self._work_done: deque[tuple[float, tuple[float, set[str]]]] = deque()
-        """When batches with finals ended, the seconds the finals took of them, and whose they
-        were."""
+        self._work_done: deque[tuple[float, dict[str, float]]] = deque()
+        """When batches with finals ended, and the seconds each session's finals took of them."""
+        self._speakers: dict[str, _Speaker] = {}
+        """Whose speech was to be recognised of late."""
+
+    def asked(self, job: Schedulable, now: float) -> None:
+        """A job was asked for."""
+        if job.priority is Priority.OFFLINE:
+            return
+        speaker = self._speakers.get(job.session)
+        if speaker is None:
+            speaker = self._speakers[job.session] = _Speaker(now)
+        speaker.latest = now
 
     def began(self, job: Schedulable, now: float, waited: float) -> None:
         """A job has begun to run."""
@@ -68,25 +88,40 @@ class LoadMeter:
         """A batch has ended."""
         finals = [job for job in jobs if job.priority is Priority.FINAL]
         if finals:
-            seconds = (now - began) * len(finals) / len(jobs)
-            self._work_done.append((now, (seconds, {job.session for job in finals})))
+            each = (now - began) / len(jobs)
+            seconds: dict[str, float] = {}
+            for job in finals:
+                seconds[job.session] = seconds.get(job.session, 0.0) + each
+            self._work_done.append((now, seconds))
 
     def strain(self, now: float, workers: int) -> float:
-        """The share of the workers' time that finals take, 0…1."""
+        """The share of the workers' time that finals take, 0…1.
+
+        Who has only begun to speak counts as if they had spoken for as long as the others.
+        """
         _forget(self._work_done, now - _STRAIN_WINDOW)
-        busy = sum(seconds for _, (seconds, _) in self._work_done)
-        return min(1.0, busy / (_STRAIN_WINDOW * workers))
+        share = 0.0
+        for _, finals in self._work_done:
+            for name, seconds in finals.items():
+                speaker = self._speakers.get(name)
+                spoken = now - speaker.first if speaker is not None else _STRAIN_WINDOW
+                share += seconds / min(max(spoken, _SETTLED), _STRAIN_WINDOW)
+        return min(1.0, share / workers)
 
     def pressure(self, now: float, workers: int) -> Pressure:
         """All of it, of late."""
         _forget(self._urgent, now - _RECENT)
         strain = self.strain(now, workers)
         waits = [wait for _, wait in self._urgent]
-        speakers = {name for _, (_, names) in self._work_done for name in names}
+        speakers = {name for _, finals in self._work_done for name in finals}
+        silent = [name for name, one in self._speakers.items() if one.latest < now - _STRAIN_WINDOW]
+        for name in silent:
+            del self._speakers[name]
         return Pressure(
             strain=strain,
             wait=sum(waits) / len(waits) if waits else 0.0,
             speakers=len(speakers),
+            starting=len(self._speakers.keys() - speakers),
             workers=workers,
         )
 

@@ -99,6 +99,8 @@ class Pressure:
     """Seconds that finals wait for a worker. They go before everything else."""
     speakers: int = 0
     """Sessions that had finals."""
+    starting: int = 0
+    """Sessions in which somebody speaks and that had none yet: the strain is without them."""
     workers: int = 1
 
 

@@ -375,7 +375,9 @@ async def test_the_load_is_what_finals_take_of_the_workers() -> None:
     assert dispatcher.pressure.strain == 0.0
     dispatcher.start()
     await asyncio.gather(*tasks)
-    assert dispatcher.pressure.strain == pytest.approx(6 / 15)
+    assert dispatcher.pressure.strain == pytest.approx(6 / 9), (
+        "of the nine seconds since they began"
+    )
     assert dispatcher.pressure.speakers == 1
     assert noted == [("a", 0.0), ("b", 3.0), ("c", 6.0)]
     now += 100

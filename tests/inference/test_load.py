@@ -1,0 +1,60 @@
+"""What is asked of the recogniser, as the limits see it."""
+
+from __future__ import annotations
+
+import pytest
+
+from inference.load import LoadMeter
+from streaming.types import Priority
+from tests.inference.test_dispatcher import Job
+
+
+def speak(meter: LoadMeter, *sessions: str, begin: float, end: float, cost: float) -> None:
+    """Somebody speaks: a final each second, which takes ``cost`` seconds."""
+    now = begin
+    while now < end:
+        for session in sessions:
+            job = Job("x", session=session, priority=Priority.FINAL)
+            meter.asked(job, now)
+            meter.began(job, now, 0.0)
+            meter.ended([job], now, now + cost)
+        now += 1.0
+
+
+def test_strain_is_what_finals_take_of_the_workers() -> None:
+    meter = LoadMeter()
+    speak(meter, "ana", "ben", begin=0, end=60, cost=0.2)
+    assert meter.strain(60, workers=1) == pytest.approx(0.4, rel=0.1)
+    assert meter.strain(60, workers=2) == pytest.approx(0.2, rel=0.1)
+    assert meter.pressure(60, workers=2).speakers == 2
+    assert meter.strain(80, workers=1) == 0
+
+
+def test_a_new_speaker_counts_as_if_they_had_spoken_for_long() -> None:
+    meter = LoadMeter()
+    speak(meter, "ana", begin=0, end=6, cost=0.2)
+    assert meter.strain(6, workers=1) == pytest.approx(0.2, rel=0.1)
+
+
+def test_who_speaks_and_had_no_final_is_starting() -> None:
+    meter = LoadMeter()
+    meter.asked(Job("x", session="ana", priority=Priority.PARTIAL), 0.0)
+    meter.asked(Job("x", session="file", priority=Priority.OFFLINE), 0.0)
+    pressure = meter.pressure(1.0, workers=2)
+    assert (pressure.starting, pressure.speakers, pressure.strain) == (1, 0, 0.0)
+    speak(meter, "ana", begin=2, end=3, cost=0.2)
+    pressure = meter.pressure(4.0, workers=2)
+    assert (pressure.starting, pressure.speakers) == (0, 1)
+    pressure = meter.pressure(40.0, workers=2)
+    assert (pressure.starting, pressure.speakers) == (0, 0)
+
+
+def test_a_batch_is_shared_by_its_rows() -> None:
+    meter = LoadMeter()
+    jobs = [
+        Job("x", session="ana", priority=Priority.FINAL),
+        Job("x", session="ben", priority=Priority.FINAL),
+        Job("x", session="ben", priority=Priority.PARTIAL),
+    ]
+    meter.ended(jobs, 0.0, 3.0)
+    assert meter.strain(3.0, workers=1) == pytest.approx(2 / 15)
