@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
+
 from streaming.actions import Decode, Detect
 from streaming.errors import SurtitleError
 from streaming.ports import ContainerDecoder, VoiceDetector, VoiceStream
@@ -94,12 +96,12 @@ class Ears:
         if self._voice is None:
             self._voice = self._detector.open()
         answer = self._voice.submit(action.windows)
-        if isinstance(answer, asyncio.Future):
-            self._pending = answer
-            answer.add_done_callback(self._detected)
-        else:
+        if isinstance(answer, np.ndarray):
             self._session.receive_probabilities(answer)
             self._progressed()
+        else:
+            self._pending = pending = asyncio.ensure_future(answer)
+            pending.add_done_callback(self._detected)
 
     def _detected(self, answer: asyncio.Future[Probabilities]) -> None:
         if answer.cancelled():

@@ -7,7 +7,7 @@ against the fake and the real adapter alike. Methods raise only
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable
 from typing import Protocol
 
 from streaming.types import (
@@ -27,7 +27,7 @@ from streaming.types import (
 class VoiceStream(Protocol):
     """One stream's voice-activity state. Streams never share state."""
 
-    def submit(self, windows: Windows) -> Probabilities | asyncio.Future[Probabilities]:
+    def submit(self, windows: Windows) -> Probabilities | Awaitable[Probabilities]:
         """Speech probability of each of the next windows: at once where no model is needed.
 
         To be called on an event loop, and again only when the answer before has come. Raises
