@@ -74,7 +74,7 @@ class Watch:
         self._give_back = give_back
         self._told = False
 
-    def covers(self, audio_ms: int, characters: int) -> bool:  # noqa: ARG002 - the protocol's
+    def covers(self, audio_ms: int) -> bool:
         return self._meter.covers(audio_ms) and (self._told or not self._throttled)
 
     async def spend(self, audio_ms: int, characters: int) -> Sequence[WarningEvent]:

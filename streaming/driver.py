@@ -263,7 +263,8 @@ class StreamDriver:
         self.session.receive_text(frame)
         self._perform()
         await self._ears.rest()
-        await self._pay()
+        if self._meter is not None:
+            await self._pay(self._meter)
         request, self._request = self._request, None
         return request
 
@@ -275,7 +276,8 @@ class StreamDriver:
         self._perform()
         if self.session.container or self.session.behind > _AT_EASE:
             await self._ears.rest()
-        await self._pay()
+        if self._meter is not None and not self._meter.covers(self.session.audio_ms):
+            await self._pay(self._meter)
 
     async def publish(self, *, renew: bool = False) -> Close | None:
         """Number what waits, record it, and make it part of the history.
@@ -378,13 +380,11 @@ class StreamDriver:
         if self._connection is not None:
             self._connection.news.set()
 
-    async def _pay(self) -> None:
+    async def _pay(self, meter: Meter) -> None:
         """Meter what was given to the session."""
         session = self.session
-        if self._meter is None or self._meter.covers(session.audio_ms, session.characters):
-            return
         try:
-            warnings = await self._meter.spend(session.audio_ms, session.characters)
+            warnings = await meter.spend(session.audio_ms, session.characters)
         except SurtitleError as error:
             self.end(error)
             return

@@ -65,6 +65,8 @@ class Hearing(Generic[C]):
         self._retell = retell
         self._windower = Windower()
         self._inbox: deque[_Heard | C] = deque()
+        self._unanswered: deque[_Heard] = deque()
+        """What of it has no voice activity yet."""
         self._waiting = 0
         """Windows in it that were not listened to."""
         self._recalled: list[_Recalled] = []
@@ -102,9 +104,7 @@ class Hearing(Generic[C]):
 
     def receive(self, probabilities: Probabilities) -> None:
         """Take the voice activity of the oldest ``Detect`` not yet answered."""
-        asked = (item for item in self._inbox if isinstance(item, _Heard))
-        heard = next(item for item in asked if item.probabilities is None)
-        heard.probabilities = probabilities
+        self._unanswered.popleft().probabilities = probabilities
 
     def advance(self) -> None:
         """Listen to what was heard, and carry out the commands whose turn has come."""
@@ -133,7 +133,9 @@ class Hearing(Generic[C]):
 
     def _detect(self, windows: Windows) -> None:
         if len(windows):
-            self._inbox.append(_Heard(windows))
+            heard = _Heard(windows)
+            self._inbox.append(heard)
+            self._unanswered.append(heard)
             self._waiting += len(windows)
             self._actions.append(Detect(windows))
 

@@ -12,8 +12,8 @@ from streaming.history import Entry
 class Meter(Protocol):
     """Is told what a session uses, while it uses it."""
 
-    def covers(self, audio_ms: int, characters: int) -> bool:
-        """Whether there is nothing to :meth:`spend` or to tell yet. Cheap."""
+    def covers(self, audio_ms: int) -> bool:
+        """Whether so much audio is paid for, and there is nothing to tell. Cheap."""
         ...
 
     async def spend(self, audio_ms: int, characters: int) -> Sequence[wire.WarningEvent]:

@@ -188,6 +188,35 @@ class Closed:
 SegmenterEvent = Opened | Paused | Resumed | Closed
 
 
+class _Before:
+    """The last windows before speech, as they came: most of them are never looked at."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._blocks: deque[Windows] = deque()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return min(self._count, self._size)
+
+    def append(self, windows: Windows) -> None:
+        """Take windows, shape ``(n, 512)``; the oldest are forgotten."""
+        self._blocks.append(windows)
+        self._count += len(windows)
+        while self._count - len(self._blocks[0]) >= self._size:
+            self._count -= len(self._blocks.popleft())
+
+    def last(self, count: int) -> Windows:
+        """The newest ``count`` windows, at most :func:`len`."""
+        if not count:
+            return np.empty((0, WINDOW), dtype=np.float32)
+        return np.concatenate(self._blocks)[-count:]
+
+    def clear(self) -> None:
+        self._blocks.clear()
+        self._count = 0
+
+
 class Segmenter:
     """The utterances of one stream. Segments are numbered from 0.
 
@@ -211,7 +240,7 @@ class Segmenter:
         self._heard = place.heard if place else 0
         """Audio before this was listened to once already."""
         self._next_segment = segment
-        self._before: deque[Audio] = deque(maxlen=self._windows(self._config.pre_roll_ms))
+        self._before = _Before(self._windows(self._config.pre_roll_ms))
         self._candidate: list[tuple[Audio, bool]] = []
         self._open: Utterance | None = None
         self._paused = False
@@ -298,7 +327,7 @@ class Segmenter:
         if float(probabilities.max()) >= self._config.threshold:
             return False
         self._position += windows.size
-        self._before.extend(windows[-(self._before.maxlen or 0) :])
+        self._before.append(windows)
         return True
 
     def end_pause(self) -> list[SegmenterEvent]:
@@ -352,12 +381,12 @@ class Segmenter:
         if self._open is not None:
             self._open.append(window)
         else:
-            self._before.append(window)
+            self._before.append(window[np.newaxis])
 
     def _listen(self, window: Audio, probability: float) -> None:
         hit = probability >= self._config.threshold
         if not self._candidate and not hit:
-            self._before.append(window)
+            self._before.append(window[np.newaxis])
             return
         self._candidate.append((window, hit))
         if sum(hit for _, hit in self._candidate) * WINDOW_MS >= self._config.min_speech_ms:
@@ -366,14 +395,14 @@ class Segmenter:
         # A click: let it fall into the pre-roll and go on listening.
         quiet = 3
         if not any(hit for _, hit in self._candidate[-quiet:]):
-            self._before.extend(window for window, _ in self._candidate)
+            self._before.append(np.stack([window for window, _ in self._candidate]))
             self._candidate.clear()
 
     def _begin(self) -> None:
         onset = self._position - len(self._candidate) * WINDOW
         kept = min(len(self._before), max(0, onset - self._floor) // WINDOW)
         utterance = self._number(onset - kept * WINDOW, onset)
-        for window in list(self._before)[len(self._before) - kept :]:
+        for window in self._before.last(kept):
             utterance.append(window)
         for window, hit in self._candidate:
             utterance.append(window)
@@ -408,7 +437,7 @@ class Segmenter:
         self._open = None
         self._floor = end
         # Silence that the utterance did not take is the next one's pre-roll.
-        self._before.extend(utterance.windows_after(end))
+        self._before.append(utterance.windows_after(end))
         self._events.append(Closed(utterance, end, cut=False))
 
     def _keep_short(self, utterance: Utterance) -> None:

@@ -327,7 +327,7 @@ class _Meter:
         self.allowed = allowed
         self.told: list[int] = []
 
-    def covers(self, audio_ms: int, characters: int) -> bool:  # noqa: ARG002 - the protocol's
+    def covers(self, audio_ms: int) -> bool:  # noqa: ARG002 - the protocol's
         return False
 
     async def spend(self, audio_ms: int, characters: int) -> list[WarningEvent]:
