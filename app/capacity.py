@@ -36,7 +36,7 @@ _SPEAKER: Final = 0.05
 """Strain of a speaker on one worker, before any was measured: a quarter of a second of work for
 every five seconds of speech."""
 _NEW_SECONDS: Final = 3.0
-_NEW_PART: Final = 0.1
+_NEW_PART: Final = 0.05
 """For how long a new session counts, and for how much of a speaker."""
 _RETRY_SECONDS: Final = 5.0
 _QUEUE_SECONDS: Final = 4.0
