@@ -160,7 +160,7 @@ def _measured(
         yield "find", result
     if arguments.idle:
         yield (
-            "idle",
+            "muted" if arguments.keepalive else "idle",
             scenarios.idle(
                 runs,
                 arguments.idle,

@@ -20,15 +20,17 @@ _NAMES: Final[Mapping[str, str]] = {
     "whisperlivekit": "WhisperLiveKit 0.2.26, LocalAgreement",
 }
 _SPEAKERS: Final = ("find", "speakers")
-_ORDER: Final = (*_SPEAKERS, "idle", "overload", "tenants", "soak")
+_ORDER: Final = (*_SPEAKERS, "idle", "muted", "overload", "tenants", "soak")
 _TITLES: Final = {
-    "idle": "Idle sessions",
+    "idle": "Idle sessions that send sound",
+    "muted": "Idle sessions that send keepalives",
     "overload": "Overload",
     "tenants": "A flood from one key",
     "soak": "Soak",
 }
 _LEADING: Final = {
     "idle": (("speakers", "speakers"), ("idle sessions", "idle")),
+    "muted": (("speakers", "speakers"), ("idle sessions", "idle")),
     "overload": (("streams", "group"),),
     "tenants": (("streams", "group"),),
     "soak": (("speakers", "speakers"),),

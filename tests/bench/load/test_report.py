@@ -94,14 +94,22 @@ def test_every_scenario_has_its_table_and_verdict() -> None:
     text = page(
         [
             section(scenario="idle", rows=[row(idle=1000)], verdict={"kib_per_idle_session": 61.5}),
+            section(scenario="muted", rows=[row(idle=900)], verdict={"sends": "keepalives"}),
             section(scenario="overload", verdict={"refused": {"503 overloaded": 2}}),
             section(scenario="tenants", verdict={"lag_ratio_p95": 1.1}),
             section(scenario="soak", verdict={"mib_per_hour": 0.4, "memory": [[0.0, 700.0]]}),
         ]
     )
-    for title in ("Idle sessions", "Overload", "A flood from one key", "Soak"):
+    for title in (
+        "Idle sessions that send sound",
+        "Idle sessions that send keepalives",
+        "Overload",
+        "A flood from one key",
+        "Soak",
+    ):
         assert f"## {title}\n" in text
     assert "- kib per idle session: 61.50" in text
+    assert "- sends: keepalives" in text
     assert "- refused: 2 × 503 overloaded" in text
     assert "700" not in text
     for line in text.splitlines():
