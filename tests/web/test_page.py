@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from streaming import wire
 from tests.web.chromium import chromium, watched
@@ -38,18 +37,6 @@ def error(code: str, message: str, *, fatal: bool, after: float | None = None) -
 
 def translation(segment: int, text: str) -> wire.TranslationEvent:
     return wire.TranslationEvent(segment=segment, target="pt", text=text, final=True)
-
-
-@pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    with chromium(playwright) as launched:
-        yield launched
 
 
 PATIENT = "Math.random = () => 0.9"
