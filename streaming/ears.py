@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Ears:
         self._voice: VoiceStream | None = None
         self._container: ContainerDecoder | None = None
         self._waiting: deque[Decode | Detect] = deque()
-        self._pending: asyncio.Future[None] | asyncio.Future[Probabilities] | None = None
+        self._pending: asyncio.Future[Any] | None = None
         """The answer that is waited for."""
         self._answering = False
         self._rest = asyncio.Event()
@@ -72,15 +73,17 @@ class Ears:
 
     # ------------------------------------------------------------ inside
 
-    def _go_on(self) -> None:
+    def _go_on(self, found: Probabilities | None = None) -> None:
+        """Pass on what was found, and ask on until something has to be waited for."""
         # An answer makes the session ask for more, which comes back here: it only waits its turn.
         self._answering = True
         try:
+            if found is not None:
+                self._tell(found)
             while self._waiting and self._pending is None:
                 self._ask(self._waiting.popleft())
         except Exception as error:  # noqa: BLE001 - the driver tells of it
-            self._waiting.clear()
-            self._broke(error)
+            self._fail(error)
         finally:
             self._answering = False
             if self._pending is None:
@@ -97,39 +100,33 @@ class Ears:
             self._voice = self._detector.open()
         answer = self._voice.submit(action.windows)
         if isinstance(answer, np.ndarray):
-            self._session.receive_probabilities(answer)
-            self._progressed()
+            self._tell(answer)
         else:
             self._pending = pending = asyncio.ensure_future(answer)
             pending.add_done_callback(self._detected)
 
+    def _tell(self, found: Probabilities) -> None:
+        self._session.receive_probabilities(found)
+        self._progressed()
+
     def _detected(self, answer: asyncio.Future[Probabilities]) -> None:
+        if self._came(answer):
+            self._go_on(answer.result())
+
+    def _decoded(self, done: asyncio.Future[None]) -> None:
+        if self._came(done):
+            self._progressed()
+            self._go_on()
+
+    def _came(self, answer: asyncio.Future[Any]) -> bool:
+        """Whether an answer is one, and not an error, nor given up."""
         if answer.cancelled():
-            return
+            return False
         self._pending = None
         error = answer.exception()
         if error is not None:
             self._fail(error)
-            return
-        self._answering = True
-        try:
-            self._session.receive_probabilities(answer.result())
-            self._progressed()
-        except Exception as fault:  # noqa: BLE001 - as above
-            self._fail(fault)
-            return
-        self._go_on()
-
-    def _decoded(self, done: asyncio.Future[None]) -> None:
-        if done.cancelled():
-            return
-        self._pending = None
-        error = done.exception()
-        if error is not None:
-            self._fail(error)
-            return
-        self._progressed()
-        self._go_on()
+        return error is None
 
     def _fail(self, error: BaseException) -> None:
         self._waiting.clear()
