@@ -45,10 +45,11 @@ _QUEUE_SHARE: Final = 4
 _STEP: Final = 0.25
 
 
-def has_room(pressure: Pressure, new: int, *, modest: bool = False) -> bool:
+def has_room(pressure: Pressure, new: int, *, live: float = math.inf, modest: bool = False) -> bool:
     """Whether one more speaker can be taken, with so many sessions that have only begun.
 
-    ``modest`` says that they are of a user who has fewer streams than others.
+    ``live`` are all that are there: who has gone takes nothing any more. ``modest`` says that the
+    speaker is of a user who has fewer streams than others.
     """
     full = max(_FULL, 1 - _SPARE / math.sqrt(pressure.workers))
     if modest:
@@ -56,7 +57,10 @@ def has_room(pressure: Pressure, new: int, *, modest: bool = False) -> bool:
     each = prior = _SPEAKER / pressure.workers
     if pressure.speakers:
         each = max(prior, pressure.strain / pressure.speakers)
-    expected = pressure.strain + each * (1 + pressure.starting + _NEW_PART * new)
+    strain = pressure.strain
+    if pressure.speakers > live:
+        strain *= live / pressure.speakers
+    expected = strain + each * (1 + pressure.starting + _NEW_PART * new)
     return pressure.wait < _LATE and expected <= full
 
 
@@ -76,7 +80,7 @@ class Capacity:
 
     def _room(self, *, modest: bool) -> bool:
         new = self._sessions.begun_within(_NEW_SECONDS)
-        return has_room(self._pressure(), new, modest=modest)
+        return has_room(self._pressure(), new, live=len(self._sessions), modest=modest)
 
     def _modest(self, user_id: str) -> bool:
         streams = Counter(session.principal.user_id for session in self._sessions)

@@ -44,7 +44,8 @@ class Dispatcher(Generic[J, R]):
 
     ``failure`` makes the error of a job whose backend raised something else than a
     ``SurtitleError``. ``clock`` gives monotonic seconds. ``started`` is told of each job that a
-    worker begins, and how many seconds it has waited for one. ``reserve`` is the strain from which
+    worker begins, and how many seconds it has waited for one; ``length`` gives a job's seconds of
+    audio, where it has any. ``reserve`` is the strain from which
     one of several workers is kept for finals: for backends whose jobs take long. ``renew`` makes
     the replica of a worker that takes the place of one that hung or died; by default it is the
     same.
@@ -63,6 +64,7 @@ class Dispatcher(Generic[J, R]):
         failure: Callable[[str], SurtitleError],
         clock: Callable[[], float] = time.monotonic,
         started: Callable[[J, float], None] = lambda _job, _waited: None,
+        length: Callable[[J], float] = lambda _job: 0.0,
         reserve: float = math.inf,
         renew: Renew[Backend[J, R]] | None = None,
         supervision: Supervision | None = None,
@@ -101,7 +103,7 @@ class Dispatcher(Generic[J, R]):
         self._batches = self._rows_taken = self._superseded = self._rejected = self._failed = 0
         self._retried = self._out_of_memory = 0
         self._answered_at: float | None = None
-        self._load = LoadMeter()
+        self._load = LoadMeter(length)
 
     def start(self) -> None:
         """Start the workers. What was submitted before waits for this. Idempotent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -54,18 +54,31 @@ class _Speaker:
 
     first: float
     latest: float = 0.0
+    segment: int = -1
+    """The newest that had a final, and how long it is, in seconds."""
+    length: float = 0.0
+
+    def heard(self, segment: int, length: float) -> float:
+        """How much of a final's audio is new: what is begun again counts once."""
+        before = self.length if segment == self.segment else 0.0
+        self.segment, self.length = segment, length
+        return length - before
 
 
 class LoadMeter:
-    """Measures how long jobs wait, and what finals take of the workers' time."""
+    """Measures how long jobs wait, and what finals take of the workers' time.
 
-    def __init__(self) -> None:
+    ``length`` gives the seconds of audio of a job, 0 where that means nothing.
+    """
+
+    def __init__(self, length: Callable[[Any], float] = lambda _job: 0.0) -> None:
+        self._length = length
         self.waits: deque[float] = deque(maxlen=_REMEMBERED_WAITS)
         """Seconds the last jobs waited before they ran, oldest first."""
         self._urgent: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED_WAITS)
         """When the last finals began to run, and how long they had waited."""
-        self._work_done: deque[tuple[float, dict[str, float]]] = deque()
-        """When batches with finals ended, and the seconds each session's finals took of them."""
+        self._work_done: deque[tuple[float, str, float, float]] = deque()
+        """When finals ended and whose, the seconds they took, and the new audio in them."""
         self._speakers: dict[str, _Speaker] = {}
         """Whose speech was to be recognised of late."""
 
@@ -89,31 +102,43 @@ class LoadMeter:
         finals = [job for job in jobs if job.priority is Priority.FINAL]
         if finals:
             each = (now - began) / len(jobs)
-            seconds: dict[str, float] = {}
             for job in finals:
-                seconds[job.session] = seconds.get(job.session, 0.0) + each
-            self._work_done.append((now, seconds))
+                speaker = self._speakers.get(job.session)
+                audio = 0.0
+                if speaker is not None:
+                    speaker.latest = now
+                    audio = speaker.heard(job.segment, self._length(job))
+                self._work_done.append((now, job.session, each, audio))
 
     def strain(self, now: float, workers: int) -> float:
         """The share of the workers' time that finals take, 0…1.
 
-        Who has only begun to speak counts as if they had spoken for as long as the others.
+        Who has only begun to speak counts as if they had spoken for as long as the others; who
+        sends faster than speech as if they spoke: they are held back and take what is left.
         """
         _forget(self._work_done, now - _STRAIN_WINDOW)
+        taken: dict[str, tuple[float, float]] = {}
+        for _, name, seconds, audio in self._work_done:
+            before, heard = taken.get(name, (0.0, 0.0))
+            taken[name] = before + seconds, heard + audio
         share = 0.0
-        for _, finals in self._work_done:
-            for name, seconds in finals.items():
-                speaker = self._speakers.get(name)
-                spoken = now - speaker.first if speaker is not None else _STRAIN_WINDOW
-                share += seconds / min(max(spoken, _SETTLED), _STRAIN_WINDOW)
+        for name, (seconds, audio) in taken.items():
+            share += seconds / max(self._spoken(name, now), audio)
         return min(1.0, share / workers)
+
+    def _spoken(self, name: str, now: float) -> float:
+        """For how long of the window somebody has spoken, seconds; all of it for who has gone."""
+        speaker = self._speakers.get(name)
+        if speaker is None or now - speaker.latest > _SETTLED:
+            return _STRAIN_WINDOW
+        return min(max(now - speaker.first, _SETTLED), _STRAIN_WINDOW)
 
     def pressure(self, now: float, workers: int) -> Pressure:
         """All of it, of late."""
         _forget(self._urgent, now - _RECENT)
         strain = self.strain(now, workers)
         waits = [wait for _, wait in self._urgent]
-        speakers = {name for _, finals in self._work_done for name in finals}
+        speakers = {name for _, name, _, _ in self._work_done}
         silent = [name for name, one in self._speakers.items() if one.latest < now - _STRAIN_WINDOW]
         for name in silent:
             del self._speakers[name]
@@ -126,6 +151,6 @@ class LoadMeter:
         )
 
 
-def _forget(noted: deque[tuple[float, Any]], before: float) -> None:
+def _forget(noted: deque[Any], before: float) -> None:
     while noted and noted[0][0] < before:
         noted.popleft()

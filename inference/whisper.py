@@ -69,6 +69,10 @@ def _cost(row: Row) -> float:
     return row.bucket
 
 
+def _length(row: Row) -> float:
+    return len(row.job.audio) / SAMPLE_RATE
+
+
 def _note_wait(row: Row, waited: float) -> None:
     row.waited = waited
 
@@ -114,6 +118,7 @@ class WhisperRecognizer:
             max_batch=max_batch or 1,
             failure=RecognitionFailed,
             started=_note_wait,
+            length=_length,
             reserve=_RESERVE,
             renew=self._renew,
             supervision=supervision,

@@ -53,6 +53,13 @@ def test_those_who_have_only_begun_to_speak_count() -> None:
     assert not has_room(replace(pressure, starting=5), new=0)
 
 
+def test_those_who_have_gone_take_no_place() -> None:
+    pressure = Pressure(strain=0.8, speakers=30, workers=2)
+    assert not has_room(pressure, new=0, live=30)
+    assert has_room(pressure, new=0, live=4)
+    assert has_room(pressure, new=0, live=0)
+
+
 def test_some_places_are_kept_for_those_who_have_few() -> None:
     pressure = Pressure(strain=0.7, speakers=14, workers=2)
     assert not has_room(pressure, new=0)
@@ -86,7 +93,11 @@ def live(name: str, user_id: str, *, minutes: int = 1) -> LiveSession:
 
 
 def make(pressure: Callable[[], Pressure]) -> Capacity:
-    return Capacity(pressure, SessionRegistry())
+    """With twenty who are there."""
+    sessions = SessionRegistry()
+    for number in range(20):
+        sessions.add(live(f"other-{number}", "other"))
+    return Capacity(pressure, sessions)
 
 
 async def test_a_small_share_is_refused_at_once_and_told_when_to_come_back() -> None:

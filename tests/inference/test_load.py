@@ -58,3 +58,30 @@ def test_a_batch_is_shared_by_its_rows() -> None:
     ]
     meter.ended(jobs, 0.0, 3.0)
     assert meter.strain(3.0, workers=1) == pytest.approx(2 / 15)
+
+
+def test_who_sends_faster_than_speech_counts_as_who_speaks() -> None:
+    """They take all there is, and less as soon as others want it."""
+    meter = LoadMeter(length=lambda _job: 5.0)
+    for segment in range(40):
+        job = Job("x", session="file", segment=segment)
+        at = segment / 4
+        meter.asked(job, at)
+        meter.ended([job], at, at + 0.25)
+    assert meter.strain(10.0, workers=1) == pytest.approx(0.25 / 5, rel=0.1)
+
+
+def test_a_final_that_is_begun_again_is_not_more_audio() -> None:
+    meter = LoadMeter(length=lambda _job: 5.0)
+    for now in range(10):
+        job = Job("x", session="ana", segment=0)
+        meter.asked(job, now)
+        meter.ended([job], now, now + 0.5)
+    assert meter.strain(10.0, workers=1) == pytest.approx(0.5, rel=0.1)
+
+
+def test_who_has_gone_counts_for_what_they_took() -> None:
+    meter = LoadMeter()
+    speak(meter, "ana", begin=0, end=3, cost=0.5)
+    assert meter.strain(3, workers=1) == pytest.approx(1.5 / 5, rel=0.1)
+    assert meter.strain(9, workers=1) == pytest.approx(1.5 / 15, rel=0.1)
