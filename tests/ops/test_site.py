@@ -90,9 +90,24 @@ async def speak(site: Site, clip: bytes, number: int) -> tuple[Session, str]:
     return session, ticket
 
 
+async def spread(site: Site) -> list[int]:
+    """Four browsers, of whom two go to each server: which one goes where is their ports' chance."""
+    for number in range(32):
+        async with site.client(cookie=f"surtitle_lb=browser-{number}") as http:
+            (await http.get("/languages")).raise_for_status()
+    places = [one["upstream"] for one in site.proxy.entries() if one["path"] == "/languages"][-32:]
+    assert len(set(places)) == 2
+    return [
+        number
+        for place in set(places)
+        for number in [one for one, other in enumerate(places) if other == place][:2]
+    ]
+
+
 async def test_real_speech_through_tls_on_both_servers(site: Site) -> None:
     clip = next(clip for clip in audioeval_clips("en") if "fox" in clip.id)
-    heard = await asyncio.gather(*(speak(site, s16(clip.audio()), one) for one in range(4)))
+    browsers = await spread(site)
+    heard = await asyncio.gather(*(speak(site, s16(clip.audio()), one) for one in browsers))
     for session, ticket in heard:
         assert_well_formed(session)
         assert "fox" in session.text.lower()
@@ -121,7 +136,8 @@ async def test_prometheus_sees_both_servers(site: Site, tmp_path: Path) -> None:
     clip = next(clip for clip in audioeval_clips("en") if "fox" in clip.id)
     with scraping(deployed(tmp_path), *site.servers) as http:
         until(30, lambda: len(query(http, 'up{job="surtitle"} == 1')) == 2)
-        await asyncio.gather(*(speak(site, s16(clip.audio()), one) for one in range(4)))
+        browsers = await spread(site)
+        await asyncio.gather(*(speak(site, s16(clip.audio()), one) for one in browsers))
         instances = 'count by (instance) (surtitle_events_total{type="final"} > 0)'
         until(30, lambda: len(query(http, instances)) == 2)
         # What pods are added by: a number for each, as the adapter asks for it.
