@@ -14,10 +14,9 @@ from redis import Redis
 
 from bench.chaos.servers import Process
 
-MEMORY: Final = 96.0
+MEMORY: Final = 64.0
 """MiB that may stay: models keep the buffers of the largest batch they have seen, and the allocator
-an arena for each thread of a pool. Of twenty minutes with twelve speakers the first two added 83,
-and the others nothing."""
+an arena for each thread of a pool."""
 REPLICA: Final = 130.0
 """MiB of a replica that has taken the place of one that hung: it shares its weights with nobody."""
 

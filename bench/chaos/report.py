@@ -33,7 +33,7 @@ starts the server.
 - *Recovery*: from when a client lost its connection until its session went on, the longest.
 - *Latest final*: from the end of an utterance until it was final, the longest; in brackets without
   a fault.
-- *Left*: sessions, leases, tasks, threads, files, or more than 96 MiB of memory that a server still
+- *Left*: sessions, leases, tasks, threads, files, or more than 64 MiB of memory that a server still
   held afterwards and had not before. It is looked at again until there is nothing, for a minute.
 """
 
