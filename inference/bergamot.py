@@ -23,7 +23,6 @@ from typing import Any, Final
 
 from inference.engine import Sentence
 from inference.markup import translate_around
-from inference.niceness import give_way
 from streaming.errors import ModelUnavailable, TranslationFailed
 
 _DIRECTIONS: Final = {("en", "pt"): "enpt", ("pt", "en"): "pten"}
@@ -31,9 +30,7 @@ _DIRECTIONS: Final = {("en", "pt"): "enpt", ("pt", "en"): "pten"}
 
 
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(
-        os.cpu_count() or 1, thread_name_prefix="bergamot", initializer=give_way
-    )
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="bergamot")
 
 
 _THREADS: Final = [_threads()]

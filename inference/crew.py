@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from inference.niceness import give_way
 from inference.supervision import Allowance, Fault, Staff, Supervision, WatchedTime, backoff
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ class Crew(Generic[B, W]):
     ``serve`` is what a worker's thread does: take work, tell :meth:`begin`, do it, and go on as
     long as :meth:`end` says so. ``lock`` is the owner's; all methods but :meth:`start`,
     :meth:`join` and :meth:`look` are called with it held, and so is ``lost``, which is given the
-    work of a lost worker. ``nice`` threads give way to the event loop.
+    work of a lost worker.
     """
 
     def __init__(
@@ -70,10 +69,8 @@ class Crew(Generic[B, W]):
         renew: Renew[B] | None = None,
         policy: Supervision | None = None,
         clock: Callable[[], float] = time.monotonic,
-        nice: bool = False,
     ) -> None:
         self.name = name
-        self._nice = nice
         self.policy = policy or Supervision()
         self.wanted = len(backends)
         self.hung = self.restarts = 0
@@ -234,8 +231,6 @@ class Crew(Generic[B, W]):
     # ------------------------------------------------------------ a thread's life
 
     def _live(self, worker: Worker[B, W]) -> None:
-        if self._nice:
-            give_way()
         try:
             if worker.fault is None or self._equip(worker, worker.fault):
                 self._serve(worker)

@@ -11,7 +11,6 @@ from inference.ct2_layouts import UnknownLayout, detect
 from inference.engine import Sentence
 from inference.exclusive import Exclusive
 from inference.models import fingerprint
-from inference.niceness import made_nice
 from inference.sentences import cut
 from streaming.errors import ModelUnavailable, TranslationFailed
 
@@ -120,9 +119,7 @@ class CTranslate2Engine:
 
             self._source = sentencepiece.SentencePieceProcessor(str(self._layout.source_spm))
             self._target = sentencepiece.SentencePieceProcessor(str(self._layout.target_spm))
-            translator = made_nice(
-                lambda: ctranslate2.Translator(str(self._directory), **self._options)
-            )
+            translator = ctranslate2.Translator(str(self._directory), **self._options)
             source, target = min(self.pairs)
             self._run(translator, [Sentence("1", source, target)])
         except Exception as error:

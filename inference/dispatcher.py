@@ -97,7 +97,6 @@ class Dispatcher(Generic[J, R]):
             renew=renew,
             policy=supervision,
             clock=clock,
-            nice=True,
         )
         self._limit = BatchLimit(self._crew.policy)
         self._batches = self._rows_taken = self._superseded = self._rejected = self._failed = 0

@@ -21,7 +21,6 @@ from inference.calibration import BATCHES, best_batch
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
 from inference.murmur import murmur
-from inference.niceness import made_nice
 from inference.observing import BatchObserver
 from inference.rows import Backend
 from inference.supervision import Fault, Staff, Supervision
@@ -155,14 +154,12 @@ class WhisperRecognizer:
         replicas = replicas or (_GPU_REPLICAS if cuda else physical_cores())
 
         def loaded(workers: int) -> ctranslate2.models.Whisper:
-            return made_nice(
-                lambda: ctranslate2.models.Whisper(
-                    str(path),
-                    device=device,
-                    compute_type=_compute_type(device, compute_type),
-                    inter_threads=workers,
-                    intra_threads=threads or 1,
-                )
+            return ctranslate2.models.Whisper(
+                str(path),
+                device=device,
+                compute_type=_compute_type(device, compute_type),
+                inter_threads=workers,
+                intra_threads=threads or 1,
             )
 
         model = loaded(replicas)
