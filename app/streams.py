@@ -29,7 +29,8 @@ from streaming.driver import Models, StreamDriver, Timeouts
 from streaming.errors import ResumeUnknown, SurtitleError, TakenOver
 from streaming.history import MAX_KEPT, Entry, History
 from streaming.segmenter import SegmenterConfig
-from streaming.session import SessionConfig, StreamSession
+from streaming.session import StreamSession
+from streaming.session_config import SessionConfig
 from streaming.types import SAMPLE_RATE
 
 if TYPE_CHECKING:

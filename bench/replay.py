@@ -29,7 +29,8 @@ from streaming.actions import Action, Close, Detect, Emit, Recognize, Translate
 from streaming.driver import Models
 from streaming.errors import Overloaded, Superseded, SurtitleError
 from streaming.ports import LanguageCatalogue
-from streaming.session import SessionConfig, StreamSession
+from streaming.session import StreamSession
+from streaming.session_config import SessionConfig
 from streaming.types import SAMPLE_RATE, Audio, Priority, RecognitionJob, TranslationJob
 
 FRAME = 640

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from streaming.session import SessionConfig
+from streaming.session_config import SessionConfig
 
 _PREFIXES = ("start", "settings", "simulation", "recognizer")
 _PACKAGES = ("streaming", "inference", "app")

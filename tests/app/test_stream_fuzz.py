@@ -19,7 +19,8 @@ from inference.fakes import FakeDetector, FakeRecognizer, FakeTranslator
 from streaming.driver import Models, StreamDriver, Timeouts
 from streaming.errors import ResumeUnknown
 from streaming.ports import VoiceStream
-from streaming.session import SessionConfig, StreamSession
+from streaming.session import StreamSession
+from streaming.session_config import SessionConfig
 from tests.app.messages import Frame, frames
 from tests.app.support import admin, languages, rest, running
 

@@ -25,7 +25,7 @@ from inference.fakes import (
 )
 from streaming.driver import Models
 from streaming.errors import RecognitionFailed
-from streaming.session import SessionConfig
+from streaming.session_config import SessionConfig
 from streaming.types import Audio
 from streaming.wire import DoneEvent, ErrorEvent, FinalEvent, PartialEvent, TranslationEvent
 from tests.streaming.harness import FakeLanguages

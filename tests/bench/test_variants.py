@@ -7,7 +7,7 @@ import pytest
 import inference.decoding
 from bench.quality.__main__ import _variants
 from bench.quality.variants import Variant, check, describe, parse, patched
-from streaming.session import SessionConfig
+from streaming.session_config import SessionConfig
 
 
 def test_values_are_json_or_plain_text() -> None:

@@ -13,7 +13,8 @@ from inference.sentences import sentences
 from streaming import wire
 from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Resume, Translate
 from streaming.errors import ResumeUnknown, UnknownLanguage
-from streaming.session import SessionConfig, StreamSession
+from streaming.session import StreamSession
+from streaming.session_config import SessionConfig
 from streaming.types import (
     Audio,
     Hypothesis,

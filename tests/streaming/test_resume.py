@@ -15,7 +15,7 @@ from streaming import wire
 from streaming.checkpoint import Checkpoint
 from streaming.errors import ResumeImpossible
 from streaming.segmenter import SegmenterConfig
-from streaming.session import SessionConfig
+from streaming.session_config import SessionConfig
 from streaming.types import WINDOW, Audio
 from tests.streaming.harness import TONES, Harness, s16, speech
 

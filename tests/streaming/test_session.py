@@ -16,7 +16,7 @@ from inference.sentences import sentences
 from streaming import wire
 from streaming.captions import endpoint_ms
 from streaming.errors import BrokenStream, InternalError, RecognitionFailed, TranslationFailed
-from streaming.session import SessionConfig
+from streaming.session_config import SessionConfig
 from streaming.types import Hypothesis, Priority, Timing, Translation
 from tests.streaming.harness import Harness, s16, speech
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streaming import wire
-from streaming.session import SessionConfig
+from streaming.session_config import SessionConfig
 from tests.streaming.harness import Harness
 
 
