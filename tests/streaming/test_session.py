@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.fakes import FakeContainerDecoder, silence
+from inference.fakes import silence
 from inference.sentences import sentences
 from streaming import wire
 from streaming.captions import endpoint_ms
-from streaming.errors import BrokenStream, InternalError, RecognitionFailed, TranslationFailed
+from streaming.errors import RecognitionFailed, TranslationFailed
 from streaming.session_config import SessionConfig
 from streaming.types import Hypothesis, Priority, Timing, Translation
 from tests.streaming.harness import Harness, s16, speech
@@ -558,28 +558,3 @@ def test_a_final_of_which_nothing_was_heard_is_told_and_so_is_its_marker() -> No
     ]
     assert [event.marker for event in harness.of(wire.MarkerEvent)] == ["m"]
     assert isinstance(harness.events[-1], wire.DoneEvent)
-
-
-def test_a_broken_container_finalises_what_was_heard() -> None:
-    harness = Harness()
-    harness.start(encoding="opus", source="en")
-    harness.send(FakeContainerDecoder.wrap(silence(0)))
-    harness.session.receive_samples(speech("alpha bravo", gap=0))
-    harness.session.receive_decoding_failure(BrokenStream("torn"))
-    harness.pump()
-    harness.settle()
-    assert harness.texts == ["alpha bravo"]
-    assert harness.codes == ["invalid_audio"]
-    assert harness.closed is not None
-    assert harness.closed.code == 4400
-
-
-def test_a_fault_of_ours_ends_at_once() -> None:
-    harness = Harness()
-    harness.start(source="en")
-    harness.speak("alpha")
-    harness.session.fail(InternalError("broken"))
-    harness.pump()
-    assert harness.codes == ["internal_error"]
-    assert harness.closed is not None
-    assert harness.closed.code == 4500

@@ -208,28 +208,6 @@ def test_a_server_that_leaves_has_finalised_everything_it_took() -> None:
     assert " ".join(words) == " ".join(PHRASES)
 
 
-def test_a_server_that_leaves_for_good_says_done() -> None:
-    harness = begun({"source": "en", "targets": ["pt"]})
-    harness.send(s16(speech("alpha bravo")[:20_000]))
-    harness.session.leave(complete=True)
-    harness.pump()
-    harness.settle()
-    assert harness.texts
-    assert isinstance(harness.events[-1], wire.DoneEvent)
-    assert harness.closed is not None
-    assert harness.closed.code == 1012
-
-
-@pytest.mark.parametrize("complete", [True, False])
-def test_a_session_that_was_not_begun_just_closes(complete: bool) -> None:
-    harness = Harness()
-    harness.session.leave(complete=complete)
-    harness.pump()
-    assert harness.events == []
-    assert harness.closed is not None
-    assert harness.closed.code == 1012
-
-
 def test_a_container_is_not_gone_on_with() -> None:
     harness = begun({"encoding": "webm"})
     with pytest.raises(ResumeImpossible, match="begin a new session"):
