@@ -1,4 +1,4 @@
-"""Runs a session: with :mod:`streaming.connection` the only place in the core that knows asyncio.
+"""Runs a session: with its connection, ears, jobs and publisher all of the core that knows asyncio.
 
 A session's tasks share one event loop: one has sound decoded and searched for speech in order, and
 one for each job waits for a model. Each connection has one that reads frames and one that sends
@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from streaming import wire
 from streaming.actions import (
@@ -32,23 +32,21 @@ from streaming.connection import Connection, Transport
 from streaming.ears import Ears
 from streaming.errors import (
     InternalError,
-    Overloaded,
     ResumeUnknown,
     SlowReader,
     SurtitleError,
     TakenOver,
 )
-from streaming.history import Entry, History
+from streaming.history import History
+from streaming.jobs import Jobs
 from streaming.lag import Lag
 from streaming.listeners import Meter, Observer, Recorder, Unobserved
-from streaming.outbox import Outbox, passing
 from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector
+from streaming.publisher import Publisher
 from streaming.session import StreamSession
-from streaming.types import SAMPLE_RATE, Priority, RecognitionJob, TranslationJob
+from streaming.types import SAMPLE_RATE
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
@@ -111,14 +109,11 @@ class StreamDriver:
         self.history = history or History()
         self.taken_over = False
         """Whether another process goes on with the session."""
-        self._models = models
         self._clock = clock
         self._lag = Lag()
         self._meter = meter
         self._recorder = recorder
-        self._outbox = Outbox(sent=self.history.last)
-        self._unrecorded: list[Entry] = []
-        self._publishing = asyncio.Lock()
+        self._publisher = Publisher(self.history, recorder, self.observer, clock)
         self._news = asyncio.Event()
         self._connection: Connection | None = None
         self._alone = asyncio.Event()
@@ -138,7 +133,15 @@ class StreamDriver:
         """Ends a session that nobody comes back to, or that has to leave."""
         self._leaving: bool | None = None
         """Whether it leaves as soon as nobody speaks, and is then complete."""
-        self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
+        self._jobs = Jobs(
+            session,
+            models.recognizer,
+            models.translator,
+            patience=self.timeouts.partial,
+            pause=self.timeouts.overload,
+            guarded=self.guarded,
+            progressed=self._perform,
+        )
         self._performing = False
 
     @property
@@ -162,7 +165,7 @@ class StreamDriver:
         finally:
             self._over.set()
             self._stop_timer()
-            tasks = [keeping, *self._jobs.values(), *filter(None, [self._closing])]
+            tasks = [keeping, *self._jobs.tasks, *filter(None, [self._closing])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -287,17 +290,7 @@ class StreamDriver:
         if self._closing is not None and asyncio.current_task() is not self._closing:
             await asyncio.wait([self._closing])
         close = self._close
-        async with self._publishing:
-            lasting = renew or (close is not None and bool(self._unrecorded))
-            while (event := self._outbox.take()) is not None:
-                data = wire.encode(event)
-                self._unrecorded.append(self.history.add(data, self._clock()))
-                self.observer.sent(event, len(data))
-                lasting = lasting or not passing(event)
-            if self._recorder is None:
-                self._unrecorded.clear()
-            elif lasting:
-                await self._record(self._recorder)
+        await self._publisher.publish(renew=renew, closing=close is not None)
         return close
 
     def sent(self, seq: int) -> None:
@@ -334,11 +327,6 @@ class StreamDriver:
         self.session.fail(error)
         self._perform()
 
-    async def _record(self, recorder: Recorder) -> None:
-        kept = len(self._unrecorded)
-        if await recorder.record(self._unrecorded[:kept], self.history.first):
-            del self._unrecorded[:kept]
-
     async def _keep(self) -> None:
         """Record while nobody is connected, and from time to time."""
         while self._recorder is not None:
@@ -348,7 +336,7 @@ class StreamDriver:
             except TimeoutError:
                 await self.publish(renew=self.session.started)
             self._news.clear()
-            if not self.connected and self._outbox.lasting:
+            if not self.connected and self._publisher.lasting:
                 await self.publish()
 
     def _lost(self) -> None:
@@ -431,10 +419,9 @@ class StreamDriver:
             case Detect() | Decode():
                 self._ears.take(action)
             case Recognize(job=job):
-                self._start((job.segment, job.revision, job.task), self._recognize(job))
+                self._jobs.recognize(job)
             case Translate(job=translation):
-                key = (translation.segment, translation.revision, "to", translation.target)
-                self._start(key, self._translate(translation))
+                self._jobs.translate(translation)
             case Resume(request=request):
                 self._request = request
             case Acknowledge(seq=seq):
@@ -444,10 +431,9 @@ class StreamDriver:
 
     def _send(self, event: wire.Event) -> None:
         try:
-            self._outbox.put(event)
+            self._publisher.put(event)
         except SlowReader as error:
             # There is no way to tell it but to hang up.
-            self._outbox.clear()
             self._end_with(Close(error.close_code, error.code))
         self._wake()
 
@@ -466,52 +452,3 @@ class StreamDriver:
         finally:
             self._over.set()
             self._wake()
-
-    def _start(self, key: tuple[Any, ...], work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(self.guarded(work))
-        self._jobs[key] = task
-
-        def forget(done: asyncio.Task[None]) -> None:
-            work.close()  # a task that is cancelled at once never begins it
-            # A retry of the same job may stand in its place by now.
-            if self._jobs.get(key) is done:
-                del self._jobs[key]
-
-        task.add_done_callback(forget)
-
-    async def _recognize(self, job: RecognitionJob) -> None:
-        partial = job.priority is Priority.PARTIAL
-        try:
-            async with asyncio.timeout(self.timeouts.partial if partial else None):
-                hypothesis = await self._insist(
-                    job.priority, lambda: self._models.recognizer.recognize(job)
-                )
-        except TimeoutError:
-            late = Overloaded(f"no answer within {self.timeouts.partial:g} s")
-            self.session.receive_recognition_failure(job, late)
-        except SurtitleError as error:
-            self.session.receive_recognition_failure(job, error)
-        else:
-            self.session.receive_hypothesis(job, hypothesis)
-        self._perform()
-
-    async def _translate(self, job: TranslationJob) -> None:
-        try:
-            translation = await self._insist(
-                job.priority, lambda: self._models.translator.translate(job)
-            )
-        except SurtitleError as error:
-            self.session.receive_translation_failure(job, error)
-        else:
-            self.session.receive_translation(job, translation)
-        self._perform()
-
-    async def _insist(self, priority: Priority, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask; and where a queue is full, ask again for what must not be lost."""
-        while True:
-            try:
-                return await ask()
-            except Overloaded as error:
-                if priority is not Priority.FINAL:
-                    raise
-                await asyncio.sleep(error.retry_after or self.timeouts.overload)

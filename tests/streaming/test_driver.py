@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -397,20 +396,3 @@ async def test_a_message_over_the_limit_is_not_cut_into_smaller_ones() -> None:
         setup.client.frames.put_nowait(bytes((1 << 20) + 2))
         await task
     assert setup.client.closed == (4413, "message_too_large")
-
-
-async def test_work_that_is_given_up_before_it_begins_is_closed() -> None:
-    setup = Setup()
-    begun = []
-
-    async def work() -> None:
-        begun.append(True)
-
-    given_up = work()
-    setup.driver._start(("job",), given_up)
-    (task,) = setup.driver._jobs.values()
-    task.cancel()
-    await asyncio.wait([task])
-    assert inspect.getcoroutinestate(given_up) == inspect.CORO_CLOSED
-    assert not begun
-    assert not setup.driver._jobs
