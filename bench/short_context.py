@@ -23,7 +23,8 @@ from bench.machine import EncoderMeter, machine
 from inference.decoding import BUCKETS, FLOOR, FULL, MARGIN, bucket_for
 from inference.models import ModelStore
 from inference.whisper import WhisperRecognizer
-from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
 from streaming.errors import SurtitleError
 from streaming.types import SAMPLE_RATE, Audio, Priority, RecognitionJob
 

@@ -24,7 +24,8 @@ from inference.murmur import murmur
 from inference.observing import BatchObserver
 from inference.rows import Backend
 from inference.supervision import Fault, Staff, Supervision
-from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import (
     AudioTooLong,

@@ -6,53 +6,39 @@ loudest frame), padding by the row's own length, its own prompt, language, task 
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import ctranslate2
 import numpy as np
 from faster_whisper.feature_extractor import FeatureExtractor
-from numpy.typing import NDArray
 
 from inference.decoding import (
     FALLBACK_TEMPERATURES,
     FULL,
     FULL_LIMITS,
     HOP,
-    LIKELY_LANGUAGE,
     SHORT_LIMITS,
     Decoded,
-    Limits,
-    better,
     choose_language,
     ends_sentence,
     frames_of,
-    is_silence,
-    leaks,
-    suspicion,
     token_cap,
     wider,
 )
 from inference.exclusive import Exclusive
-from inference.observing import BatchObserver, RecognitionBatch, unobserved
+from inference.observing import BatchObserver, unobserved
+from inference.whisper_rows import Mel, Row, Work, report
 from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed, SurtitleError
 from streaming.types import (
     SAMPLE_RATE,
     Audio,
     Hypothesis,
-    Priority,
-    RecognitionJob,
     Task,
     Timing,
-    Word,
 )
-
-Mel = NDArray[np.float32]
-"""Log-mel spectrogram, shape ``(mels, frames)``."""
 
 _MAX_LENGTH: Final = 448
 _TYPICAL_TOKENS: Final = 24
@@ -60,118 +46,6 @@ _SAMPLES: Final = 3  # hypotheses drawn at a fallback temperature
 _MOMENT: Final = 0.005
 _RELOAD_SECONDS: Final = 5.0
 """How long others may take to come to an end before a model is loaded anew."""
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """A job made ready for a batch. Rows of equal ``group`` can share one."""
-
-    job: RecognitionJob
-    bucket: int
-    prompt: tuple[int, ...] = ()
-    beam: int = 1
-    """Hypotheses followed side by side; 1 is greedy."""
-    favoured: int = 0
-    """How many tokens of the prompt, at its beginning, are words to favour and no context."""
-    waited: float = 0.0
-    """Seconds it waited for a worker."""
-    probe: bool = False
-    """Asked to know whether the model answers: whatever it answers will do."""
-
-    @property
-    def session(self) -> str:
-        return self.job.session
-
-    @property
-    def segment(self) -> int:
-        return self.job.segment
-
-    @property
-    def revision(self) -> int:
-        return self.job.revision
-
-    @property
-    def priority(self) -> Priority:
-        return self.job.priority
-
-    @property
-    def tenant(self) -> str:
-        return self.job.tenant
-
-    @property
-    def weight(self) -> float:
-        return self.job.weight
-
-    @property
-    def final(self) -> bool:
-        """Whether the best answer is wanted rather than the quickest."""
-        return self.job.priority is not Priority.PARTIAL
-
-    @property
-    def group(self) -> tuple[int, bool, int, bool, int]:
-        return self.bucket, self.final, len(self.prompt), self.job.words, self.beam
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """A row while it is worked on."""
-
-    row: Row
-    mel: Mel
-    language: str = "en"
-    language_probability: float = 1.0
-    language_known: bool = False
-    decoded: Decoded | None = None
-    redone: bool = False
-    sampled: bool = False
-    guards: list[str] = field(default_factory=list)
-    """Why what was decoded is not what is answered."""
-    encoded: tuple[Any, int] | None = None
-    """Encoder output that led to ``decoded``, and the row's index in it."""
-    widest: tuple[Any, int] | None = None
-    """Likewise of the longest context there is."""
-    encode_seconds: float = 0.0
-    ending: float = 0.0
-    """See :class:`~streaming.types.Hypothesis`."""
-    words: tuple[Word, ...] | None = None
-
-    @property
-    def samples(self) -> int:
-        return len(self.row.job.audio)
-
-    @property
-    def answer(self) -> Decoded:
-        if self.decoded is None:
-            raise RuntimeError("not decoded yet")
-        return self.decoded
-
-    @property
-    def awaited(self) -> bool:
-        """Whether it is a caption's final, whose speaker has perhaps only paused."""
-        return self.row.priority is Priority.FINAL and self.row.job.task == "transcribe"
-
-    @property
-    def repeats_context(self) -> bool:
-        """Whether the answer is perhaps text it was given. Favoured words are meant to be heard."""
-        return leaks(self.answer.tokens, self.row.prompt[self.row.favoured :])
-
-    @property
-    def unsure_of_language(self) -> bool:
-        """Whether a language was found that is neither likely nor the session's own."""
-        job = self.row.job
-        found = job.language is None and self.language != job.language_hint
-        return found and self.language_probability < LIKELY_LANGUAGE
-
-    def doubt(self, limits: Limits) -> str | None:
-        """Why the answer should not be believed, or None."""
-        return suspicion(self.answer, samples=self.samples, limits=limits, language=self.language)
-
-    def consider(self, answer: Decoded, encoded: tuple[Any, int] | None) -> None:
-        """Take another answer, from another encoding, unless the present one is better."""
-        self.redone = True
-        kept = better(self.answer, answer, samples=self.samples, language=self.language)
-        if kept is answer:
-            self.decoded, self.encoded = answer, encoded
 
 
 class WhisperEngine:
@@ -221,7 +95,7 @@ class WhisperEngine:
 
     def _run(self, rows: Sequence[Row]) -> Sequence[Hypothesis | SurtitleError]:
         began = time.monotonic()
-        works = [_Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
+        works = [Work(row, self.mel(row.job.audio, row.bucket)) for row in rows]
         self._decode(works, rows[0].bucket)
         self._forget_leaks(works)
         final = rows[0].final
@@ -236,12 +110,12 @@ class WhisperEngine:
             doubt = None if final else work.doubt(FULL_LIMITS)
             if doubt is None:
                 timing = Timing(work.row.waited, encoded, decoded)
-                answers.append(self._hypothesis(work, timing))
+                answers.append(work.hypothesis(timing))
             else:
                 work.guards.append(doubt)
                 error = f"this partial is not to be believed: {doubt}"
                 answers.append(RecognitionFailed(error))
-        self.observe(_report(works, encoded, decoded))
+        self.observe(report(works, encoded, decoded))
         return answers
 
     def warm(self, bucket: int) -> None:
@@ -275,7 +149,7 @@ class WhisperEngine:
         batch = np.ascontiguousarray(np.stack(mels), dtype=np.float32)
         return self._model.encode(ctranslate2.StorageView.from_array(batch))
 
-    def _decode(self, works: Sequence[_Work], frames: int) -> None:
+    def _decode(self, works: Sequence[Work], frames: int) -> None:
         """Decode from ``frames`` of context."""
         began = time.monotonic()
         encoded = self._encode([_lengthened(work.mel, frames) for work in works])
@@ -287,7 +161,7 @@ class WhisperEngine:
             work.decoded = answer
             work.encoded = work.widest = (encoded, index)
 
-    def _choose_languages(self, works: Sequence[_Work], encoded: Any) -> None:
+    def _choose_languages(self, works: Sequence[Work], encoded: Any) -> None:
         unknown = [work.row.job.language is None and not work.language_known for work in works]
         detected: Sequence[Any] = ()
         if any(unknown) and self._tokens.multilingual:
@@ -305,7 +179,7 @@ class WhisperEngine:
 
     def _generate(
         self,
-        works: Sequence[_Work],
+        works: Sequence[Work],
         encoded: Any,
         *,
         beam_size: int = 1,
@@ -354,7 +228,7 @@ class WhisperEngine:
             capped=length >= cap,
         )
 
-    def _forget_leaks(self, works: Sequence[_Work]) -> None:
+    def _forget_leaks(self, works: Sequence[Work]) -> None:
         """Decode without their context rows that repeat it: Whisper likes to go round."""
         leaky = [work for work in works if work.repeats_context]
         if not leaky:
@@ -365,7 +239,7 @@ class WhisperEngine:
             work.decoded = answer
             work.guards.append("repeats its context")
 
-    def _redo(self, works: Sequence[_Work]) -> None:
+    def _redo(self, works: Sequence[Work]) -> None:
         """Decode suspicious rows again with more context, and then by sampling.
 
         Languages, too, are told apart better with more context.
@@ -394,7 +268,7 @@ class WhisperEngine:
             if work.doubt(FULL_LIMITS):
                 self._fall_back(work)
 
-    def _fall_back(self, work: _Work) -> None:
+    def _fall_back(self, work: Work) -> None:
         """Sample at rising temperatures, without the prompt, which may be what misleads."""
         if work.widest is None:
             raise RuntimeError("not decoded yet")
@@ -406,12 +280,12 @@ class WhisperEngine:
             if not work.doubt(FULL_LIMITS):
                 return
 
-    def _align(self, works: Sequence[_Work]) -> None:
+    def _align(self, works: Sequence[Work]) -> None:
         """Find the words' times, and how sure the ends of sentences are.
 
         One call for rows that can share one.
         """
-        shared: dict[tuple[int, str, Task], list[_Work]] = {}
+        shared: dict[tuple[int, str, Task], list[Work]] = {}
         for work in works:
             if work.answer.tokens and work.encoded is not None:
                 key = id(work.encoded[0]), work.language, work.row.job.task
@@ -434,39 +308,6 @@ class WhisperEngine:
                         task=task,
                         samples=work.samples,
                     )
-
-    def _hypothesis(self, work: _Work, timing: Timing) -> Hypothesis:
-        answer, words, ending = work.answer, work.words, work.ending
-        if is_silence(answer, work.samples):
-            if answer.text.strip():
-                work.guards.append("silence")
-            answer, words, ending = replace(answer, text="", tokens=()), (), 0.0
-        return Hypothesis(
-            text=answer.text.strip(),
-            language=work.language,
-            language_probability=work.language_probability,
-            confidence=min(1.0, math.exp(answer.log_probability)) if answer.tokens else 0.0,
-            no_speech_probability=answer.no_speech_probability,
-            words=(words or ()) if work.row.job.words else None,
-            ending=ending,
-            timing=timing,
-            redone=work.redone,
-        )
-
-
-def _report(works: Sequence[_Work], encoded: float, decoded: float) -> RecognitionBatch:
-    frames = works[0].row.bucket
-    return RecognitionBatch(
-        priority=works[0].row.priority,
-        rows=len(works),
-        frames=frames,
-        padding_frames=sum(max(0, frames - frames_of(work.samples)) for work in works),
-        encode_seconds=encoded,
-        decode_seconds=decoded,
-        widened=sum(work.redone for work in works),
-        sampled=sum(work.sampled for work in works),
-        guards=tuple(guard for work in works for guard in work.guards),
-    )
 
 
 def _lengthened(mel: Mel, frames: int) -> Mel:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
 from streaming.errors import SurtitleError
 from streaming.types import Hypothesis
 

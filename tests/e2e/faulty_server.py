@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app.server import leave, serve
 from app.settings import load
-from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
 from streaming.errors import SurtitleError
 from streaming.types import Hypothesis
 

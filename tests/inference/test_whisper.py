@@ -20,7 +20,8 @@ from inference.dispatcher import Dispatcher
 from inference.models import ModelStore
 from inference.observing import RecognitionBatch
 from inference.whisper import WhisperRecognizer
-from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
 from inference.whisper_tokens import CONTEXT_TOKENS, VOCABULARY_TOKENS, WhisperTokens
 from streaming.errors import MediaError, ModelUnavailable, PairUnsupported, RecognitionFailed
 from streaming.types import (

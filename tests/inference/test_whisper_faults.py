@@ -12,7 +12,8 @@ import pytest
 from bench.corpus import Clip
 from inference.rows import Backend
 from inference.whisper import WhisperRecognizer
-from inference.whisper_engine import Row, WhisperEngine
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
 from streaming.errors import RecognitionFailed, SurtitleError
 from streaming.types import Hypothesis, Priority, RecognitionJob
 from tests.clock import Clock
