@@ -9,25 +9,24 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import structlog
-from msgspec import Struct
 from opentelemetry import trace
 
+from app import stream_record
 from app.observability.streams import StreamObservation
 from app.observability.utterances import UtteranceSpans
 from app.sessions import LiveSession, Progress
+from app.stream_record import Record
 from app.transport import SocketTransport, Watch
 from guards.errors import SessionTooLong, StoreUnavailable
 from guards.leases import Lease
 from guards.principal import Principal
 from guards.resume import Kept, Update, mint, name_of
-from guards.stream_meter import Standing, StreamMeter
+from guards.stream_meter import StreamMeter
 from streaming import wire
-from streaming.checkpoint import Checkpoint
 from streaming.driver import Models, StreamDriver, Timeouts
 from streaming.errors import ResumeUnknown, SurtitleError, TakenOver
-from streaming.history import MAX_KEPT, Entry, History
+from streaming.history import Entry
 from streaming.segmenter import SegmenterConfig
 from streaming.session import StreamSession
 from streaming.session_config import SessionConfig
@@ -42,20 +41,6 @@ _BEATS: Final = 3
 """How often a session is recorded, at least, in the time that it outlives its connection."""
 _FINISHED: Final = 1_000
 """Sessions that have ended and whose last events are kept, at most."""
-
-
-class Record(Struct):
-    """All that another process needs. ``closed`` is how a session that has ended was closed."""
-
-    checkpoint: Checkpoint
-    standing: Standing
-    lease: str
-    started_at: float
-    closed: tuple[int, str] | None = None
-
-
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Record).decode
 
 
 class Stream:
@@ -105,7 +90,7 @@ class Stream:
         )
         history = None
         if kept is not None:
-            history = _history(kept[0], kept[2])
+            history = stream_record.history(kept[0], kept[2])
             self.session.go_on(kept[1].checkpoint)
         self._observation, models = _observed(services, self.session)
         self.driver = StreamDriver(
@@ -228,7 +213,7 @@ class Stream:
             name=self.name,
             epoch=self._epoch,
             owner=self.principal.key_id,
-            state=_encode(record),
+            state=stream_record.encode(record),
             events=[data for _, data in events],
             next=events[0][0] if events else self.driver.history.last + 1,
             first=first,
@@ -318,7 +303,7 @@ class Streams:
         )
         if kept is None:
             raise ResumeUnknown("there is no such session (any more); begin a new one")
-        record = _decode(kept.state)
+        record = stream_record.decode(kept.state)
         lease = Lease(principal.key_id, record.lease)
         stream = Stream(
             services, principal, token=token, lease=lease, kept=(kept, record, received)
@@ -359,15 +344,6 @@ class Streams:
     def _forget(self, stream: Stream) -> None:
         if self._streams.get(stream.name) is stream:
             del self._streams[stream.name]
-
-
-def _history(kept: Kept, received: int) -> History:
-    if received <= kept.last:
-        return History(last=kept.last, kept=kept.events)
-    if received > kept.last + MAX_KEPT:
-        raise ResumeUnknown(f"event {received} was never sent; begin a new session")
-    # What may change again is not kept: the client knows better what it was sent.
-    return History(last=received)
 
 
 def _config(services: Services) -> SessionConfig:
