@@ -170,7 +170,9 @@ async def _server_ends(
 ) -> Outcome:
     """All speak to the first server, which ends; the others are there to go on with."""
     addresses = [server.stream_url for server in stage.servers]
+    server = stage.servers[0]
     try:
         return await stage.suffer(fault, strike, stage.speakers(addresses))
     finally:
-        await stage.servers[0].start()
+        await server.start()
+        await stage.warm(server)

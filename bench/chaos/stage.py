@@ -69,15 +69,22 @@ class Stage:
         """Have everything said undisturbed and live, ``at_once`` speeches at a time (all), so that
         servers are as warm as they get.
         """
-        size = at_once or len(self.speeches)
         for run in range(runs):
             for server in self.servers if run == 0 else self.servers[:1]:
-                speakers = self.speakers([server.stream_url])
-                records: list[Record] = []
-                for first in range(0, len(speakers), size):
-                    part = slice(first, first + size)
-                    records += await speak(speakers[part], self.speeches[part])
-                self.undisturbed.append(records)
+                self.undisturbed.append(await self.warm(server, at_once))
+
+    async def warm(self, server: Process, at_once: int | None = None) -> list[Record]:
+        """Have everything said to a server that has just been started.
+
+        What its first speakers make it keep, like the buffers of its models, is no leak.
+        """
+        size = at_once or len(self.speeches)
+        speakers = self.speakers([server.stream_url])
+        records: list[Record] = []
+        for first in range(0, len(speakers), size):
+            part = slice(first, first + size)
+            records += await speak(speakers[part], self.speeches[part])
+        return records
 
     def speakers(self, addresses: Sequence[str], **options: Any) -> list[Speaker]:
         """One for each speech."""

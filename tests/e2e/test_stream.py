@@ -63,9 +63,14 @@ async def test_streaming_is_as_right_as_offline_and_every_utterance_is_translate
     clips = english()
     sessions = await stream_all(server, clips, source="en", targets=["pt"], interim=False)
     references = [clip.text or "" for clip in clips]
-    streamed = error_rate(references, [session.text for session in sessions], "en")
-    whole = error_rate(references, await asyncio.to_thread(offline, clips, server), "en")
+    heard = [session.text for session in sessions]
+    decoded = await asyncio.to_thread(offline, clips, server)
+    streamed = error_rate(references, heard, "en")
+    whole = error_rate(references, decoded, "en")
     print(f"WER over /v1/stream {streamed:.2f}, offline {whole:.2f}, {len(clips)} clips")
+    for clip, reference, live, file in zip(clips, references, heard, decoded, strict=True):
+        if error_rate([reference], [live], "en") > error_rate([reference], [file], "en"):
+            print(f"{clip.id}: {live!r}, offline {file!r}, was said {reference!r}")
     assert streamed <= whole + ALLOWED_WER_LOSS
 
     for clip, session in zip(clips, sessions, strict=True):
