@@ -16,8 +16,7 @@ import datetime as dt
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from bench.chaos.stage import KEEP, Stage
 from bench.corpus import Clip, default_manifest, read_manifest
 from bench.load.speech import fitting
 from bench.machine import machine
-from tests.redis_server import REQUIRE, RedisServer, redis_server
+from tests.redis_server import REQUIRE, RedisServer, running_redis
 
 _SHARED = {**FAULTS, **HOSTILE}
 _SPEECHES = 6
@@ -77,10 +76,11 @@ async def _measure(arguments: argparse.Namespace, clips: Sequence[Clip], folder:
     text = ""
     shared = [name for name in arguments.faults if name in _SHARED]
     if shared:
-        async with _redis(folder) as redis, pair(folder, redis, **KEEP) as servers:
-            stage = Stage(servers, said, redis)
-            await stage.rehearse()
-            rows += [await _row(_SHARED[name], stage) for name in shared]
+        with running_redis(folder / "redis") as redis:
+            async with pair(folder, redis, **KEEP) as servers:
+                stage = Stage(servers, said, redis)
+                await stage.rehearse()
+                rows += [await _row(_SHARED[name], stage) for name in shared]
     own = [name for name in arguments.faults if name in MACHINE]
     if own:
         async with lone_server(folder, **KEEP) as server:
@@ -90,8 +90,10 @@ async def _measure(arguments: argparse.Namespace, clips: Sequence[Clip], folder:
     if rows:
         text = publish(arguments.out, faults={**_circumstances(), "rows": rows})
     if arguments.minutes:
-        async with _redis(folder) as redis, pair(folder, redis) as servers:
-            text = publish(arguments.out, soak=await _soak(arguments, clips, servers, redis))
+        with running_redis(folder / "redis") as redis:
+            async with pair(folder, redis) as servers:
+                soak = await _soak(arguments, clips, servers, redis)
+        text = publish(arguments.out, soak=soak)
     return text
 
 
@@ -116,18 +118,6 @@ async def _soak(
 
 def _circumstances() -> dict[str, Any]:
     return {"taken": dt.datetime.now(dt.UTC).date().isoformat(), "machine": machine()}
-
-
-@asynccontextmanager
-async def _redis(folder: Path) -> AsyncIterator[RedisServer]:
-    directory = folder / "redis"
-    directory.mkdir(exist_ok=True)
-    redis = redis_server(directory)
-    await asyncio.to_thread(redis.start)
-    try:
-        yield redis
-    finally:
-        redis.stop()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from redis import Redis
 
 from bench.chaos.servers import Process
 
-MEMORY: Final = 64.0
-"""MiB that may stay: models keep the buffers of the largest batch they have seen, and the allocator
-an arena for each thread of a pool."""
+MEMORY: Final = 48.0
+"""MiB that may stay of a server that was warm: models keep the buffers of the largest batch they
+have seen, and the allocator an arena for each thread of a pool. A thousand passers-by leave 30."""
 REPLICA: Final = 130.0
 """MiB of a replica that has taken the place of one that hung: it shares its weights with nobody."""
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from bench.chaos.leaks import MEMORY
 from bench.chaos.stage import Outcome
 from bench.metrics import rounded
 
-_METHOD: Final = """\
+_METHOD: Final = f"""\
 ## How it is measured
 
 Real servers (processes of their own, with their real models) on a real Redis. Recordings of English
@@ -33,8 +34,9 @@ starts the server.
 - *Recovery*: from when a client lost its connection until its session went on, the longest.
 - *Latest final*: from the end of an utterance until it was final, the longest; in brackets without
   a fault.
-- *Left*: sessions, leases, tasks, threads, files, or more than 64 MiB of memory that a server still
-  held afterwards and had not before. It is looked at again until there is nothing, for a minute.
+- *Left*: sessions, leases, tasks, threads, files, or more than {MEMORY:g} MiB of memory that a
+  server still held afterwards and had not before. It is looked at again until there is nothing,
+  for a minute.
 """
 
 _SOAK: Final = """\
