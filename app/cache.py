@@ -113,7 +113,7 @@ class SharedHome(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CacheStats:
+class ResultCacheStats:
     """What a cache of this process did since the start, and what it holds in memory."""
 
     hits: int
@@ -159,8 +159,8 @@ class ResultCache(Generic[V]):
         return len(self._memory)
 
     @property
-    def stats(self) -> CacheStats:
-        return CacheStats(
+    def stats(self) -> ResultCacheStats:
+        return ResultCacheStats(
             hits=self._hits,
             misses=self._misses,
             joined=self._flights.shared,

@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -126,6 +128,20 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def running_redis(directory: Path, *, append: bool = True) -> Iterator[RedisServer]:
+    """A ``redis`` of one's own, started, to be stopped and started again; in a directory that is
+    made unless it is there.
+    """
+    directory.mkdir(exist_ok=True)
+    server = redis_server(directory, append=append)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def redis_server(directory: Path, kind: str = "redis", *, append: bool = True) -> RedisServer:

@@ -9,7 +9,7 @@ from litestar import Request, get, post
 from msgspec import Struct
 
 from app.audit import audited
-from app.cache import CacheStats
+from app.cache import ResultCacheStats
 from app.controllers.documentation import answered, problems
 from app.services import services_of
 from guards.principal import Principal
@@ -96,5 +96,5 @@ async def clear_cache(request: Request[Principal, Any, Any]) -> Cleared:
         )
 
 
-def _info(stats: CacheStats) -> CacheInfo:
+def _info(stats: ResultCacheStats) -> CacheInfo:
     return CacheInfo(**asdict(stats))

@@ -20,7 +20,7 @@ from tests.app.server_process import address_of, start
 from tests.app.support import Fakes, rest, running
 from tests.app.test_resume import DATA, PHRASES, Client
 from tests.app.test_shared_state import PEPPER, issued, processes, shared, used
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, running_redis
 from tests.streaming.harness import s16, speech
 
 pytestmark = pytest.mark.redis
@@ -30,12 +30,8 @@ FRAME = 1_280
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    directory = tmp_path / "redis"
-    directory.mkdir()
-    server = redis_server(directory)
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path / "redis") as server:
+        yield server
 
 
 class Proxy:

@@ -23,7 +23,7 @@ from guards.leases import TTL
 from guards.principal import Tier
 from tests.app.server_process import address_of, start
 from tests.app.support import ADMIN_KEY, Fakes, admin, rest, running, services
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, running_redis
 from tests.streaming.harness import s16, speech
 
 pytestmark = pytest.mark.redis
@@ -35,12 +35,8 @@ TEXT = {"text": "Hello.", "source": "en", "target": "pt"}
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of this test alone, to be stopped and started."""
-    directory = tmp_path / "redis"
-    directory.mkdir()
-    redis = redis_server(directory)
-    redis.start()
-    yield redis
-    redis.stop()
+    with running_redis(tmp_path / "redis") as redis:
+        yield redis
 
 
 def shared(server: RedisServer, prefix: str = "surtitle") -> dict[str, Any]:

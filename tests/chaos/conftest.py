@@ -15,7 +15,7 @@ from bench.chaos.servers import pair as shared_servers
 from bench.chaos.speech import Speech, speeches
 from bench.chaos.stage import KEEP, Stage
 from bench.load.speech import fitting
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, running_redis
 from tests.speech import audioeval_clips, dev_clips
 
 STREAMS = 5
@@ -31,10 +31,8 @@ def said() -> list[Speech]:
 
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = redis_server(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.test_examples import ROOT, blocks
 from tests.ops.proxy import VARIABLES, render
-from tests.redis_server import redis_server
+from tests.redis_server import running_redis
 
 DOCUMENT = "docs/deployment.md"
 
@@ -69,33 +69,20 @@ def test_nginx_is_set_up_as_it_is_tested(tmp_path: Path) -> None:
 def test_a_copy_of_redis_is_restored(tmp_path: Path) -> None:
     """The steps of the document, in its order: what was told before the copy is there again."""
     (block,) = blocks(DOCUMENT, "sh redis")
-    for name in ("old", "new"):
-        (tmp_path / name).mkdir()
-    old = redis_server(tmp_path / "old")
-    old.start()
-    try:
+    with running_redis(tmp_path / "old") as old:
         variables = {
             "SURTITLE_PEPPER": "a pepper that is set, of 32 or more",
             "SURTITLE_DATA_DIR": str(tmp_path / "data"),
         }
         run("surtitle keys create --user anna", tmp_path, REDIS_URL=old.url, **variables)
         run(block.replace("redis-cli", f"redis-cli -p {old.port}"), tmp_path)
-    finally:
-        old.stop()
     copy = tmp_path / "var/backups/surtitle.rdb"
+    (tmp_path / "new").mkdir()
     copy.rename(tmp_path / "new" / "dump.rdb")
-    new = redis_server(tmp_path / "new", append=False)
-    new.start()
-    try:
+    with running_redis(tmp_path / "new", append=False) as new:
         assert new.ask("CONFIG SET appendonly yes").startswith("+OK")
         while "aof_rewrite_in_progress:0" not in new.ask("INFO persistence"):
             pass
-    finally:
-        new.stop()
-    again = redis_server(tmp_path / "new")
-    again.start()
-    try:
+    with running_redis(tmp_path / "new") as again:
         listed = run("surtitle keys list", tmp_path, REDIS_URL=again.url, **variables)
-    finally:
-        again.stop()
     assert "anna" in listed

@@ -20,7 +20,7 @@ from bench.corpus import error_rate
 from streaming.types import Audio
 from tests.e2e.proxy import Proxy
 from tests.e2e.server import Server, serving
-from tests.redis_server import redis_server
+from tests.redis_server import running_redis
 from tests.speech import audioeval_clips
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -93,11 +93,8 @@ async def test_a_network_that_breaks_again_and_again(server: Server) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_server_dies_or_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     audio, text = said()
-    (tmp_path / "redis").mkdir()
-    redis = redis_server(tmp_path / "redis")
-    redis.start()
     with ExitStack() as stack:
-        stack.callback(redis.stop)
+        redis = stack.enter_context(running_redis(tmp_path / "redis"))
         servers = []
         for name in ("one", "two"):
             (tmp_path / name).mkdir()

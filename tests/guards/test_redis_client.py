@@ -17,7 +17,7 @@ from guards.redis.windows import RedisWindows
 from guards.windows import Window
 from streaming.breaker import BreakerPolicy, CircuitBreaker
 from tests.clock import Clock
-from tests.redis_server import RedisServer, free_port, redis_server
+from tests.redis_server import RedisServer, free_port, running_redis
 
 
 @pytest.fixture
@@ -99,10 +99,8 @@ async def test_every_adapter_says_that_it_is_away(nowhere: RedisHome) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    started = redis_server(tmp_path)
-    started.start()
-    yield started
-    started.stop()
+    with running_redis(tmp_path) as started:
+        yield started
 
 
 @pytest.mark.redis

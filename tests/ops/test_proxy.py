@@ -19,7 +19,7 @@ from websockets.exceptions import InvalidStatus
 from tests.app.server_process import address_of, start
 from tests.app.support import admin, rest, wav
 from tests.ops.proxy import Proxy, proxy
-from tests.redis_server import redis_server
+from tests.redis_server import running_redis
 from tests.streaming.harness import s16, speech
 
 pytestmark = pytest.mark.ops
@@ -69,15 +69,13 @@ class Site:
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     """Two processes behind NGINX."""
-    (tmp_path / "redis").mkdir()
-    redis = redis_server(tmp_path / "redis")
-    redis.start()
     started = []
-    with contextlib.ExitStack() as logs:
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(running_redis(tmp_path / "redis"))
         for number in (1, 2):
             folder = tmp_path / f"data-{number}"
             folder.mkdir()
-            log = logs.enter_context((folder / "log").open("wb"))
+            log = stack.enter_context((folder / "log").open("wb"))
             process = await start(
                 folder,
                 log,
@@ -96,7 +94,6 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.communicate()
-            redis.stop()
 
 
 async def test_a_stream_over_tls_with_a_ticket_that_is_in_no_log(site: Site) -> None:

@@ -24,7 +24,7 @@ from tests.e2e.client import REAL_TIME, Session, assert_well_formed, frames, s16
 from tests.e2e.server import Server, serving
 from tests.ops.proxy import ROOT, Proxy, proxy
 from tests.ops.test_prometheus import TOKEN, deployed, evaluated_rules, query, scraping, until
-from tests.redis_server import redis_server
+from tests.redis_server import running_redis
 from tests.speech import audioeval_clips
 
 pytestmark = [pytest.mark.ops, pytest.mark.e2e]
@@ -45,10 +45,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     with ExitStack() as stack:
-        (folder / "redis").mkdir()
-        redis = redis_server(folder / "redis")
-        redis.start()
-        stack.callback(redis.stop)
+        redis = stack.enter_context(running_redis(folder / "redis"))
         servers = []
         for number in (1, 2):
             (folder / str(number)).mkdir()

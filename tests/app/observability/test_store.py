@@ -11,7 +11,7 @@ import pytest
 
 from tests.app.observability.support import Scrape, caption, scrape
 from tests.app.support import running
-from tests.redis_server import RedisServer, redis_server
+from tests.redis_server import RedisServer, running_redis
 
 pytestmark = pytest.mark.redis
 
@@ -20,12 +20,8 @@ TOKEN = "the-token-that-prometheus-has"
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    directory = tmp_path / "redis"
-    directory.mkdir()
-    server = redis_server(directory)
-    server.start()
-    yield server
-    server.stop()
+    with running_redis(tmp_path / "redis") as server:
+        yield server
 
 
 async def shown(address: str, seen: Callable[[Scrape], bool]) -> Scrape:
