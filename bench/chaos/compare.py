@@ -122,3 +122,18 @@ def compare(
         )
         for number, text in enumerate(by_utterance(heard, spans))
     ]
+
+
+def unlike(
+    name: str,
+    spans: Sequence[Span],
+    texts: tuple[Iterable[Heard], Iterable[Heard]],
+    chosen: Sequence[bool],
+) -> list[str]:
+    """For each chosen utterance, what was heard of it undisturbed and under faults, to be read."""
+    before, after = (by_utterance(finals, spans) for finals in texts)
+    return [
+        f"{name} at {span.start:.1f} s: {was!r} became {became!r}"
+        for span, was, became, wanted in zip(spans, before, after, chosen, strict=True)
+        if wanted
+    ]

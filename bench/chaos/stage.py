@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.chaos.client import Speaker
-from bench.chaos.compare import Difference, by_utterance, compare, doubled
+from bench.chaos.compare import Difference, compare, doubled, unlike
 from bench.chaos.leaks import census, left_over
-from bench.chaos.record import Heard, Record
+from bench.chaos.record import Record
 from bench.chaos.servers import Process, until
 from bench.chaos.speech import Speech
 from tests.redis_server import RedisServer
@@ -73,6 +73,15 @@ class Stage:
             for server in self.servers if run == 0 else self.servers[:1]:
                 self.undisturbed.append(await self.warm(server, at_once))
 
+    async def crowd(self, runs: int) -> None:
+        """Have everything said undisturbed to all servers at once, so many times.
+
+        What is decoded with less care, or in other batches, than one after the other may be heard
+        differently; that is then no fault's doing.
+        """
+        for _ in range(runs):
+            self.undisturbed += await asyncio.gather(*(self.warm(one) for one in self.servers))
+
     async def warm(self, server: Process, at_once: int | None = None) -> list[Record]:
         """Have everything said to a server that has just been started.
 
@@ -128,7 +137,12 @@ class Stage:
             runs = [run[number].finals for run in self.undisturbed]
             found = compare(runs, record.finals, speech.spans)
             differences += found
-            details += _told(number, speech, found, runs[0], record.finals)
+            details += unlike(
+                f"stream {number}",
+                speech.spans,
+                (runs[0], record.finals),
+                [one.lost + one.added > 0 for one in found],
+            )
         return Outcome(
             fault=fault,
             streams=len(records),
@@ -172,19 +186,3 @@ def _saw(record: Record) -> Counter[str]:
             **{f"error {what}": count for what, count in record.errors.items()},
         }
     )
-
-
-def _told(
-    number: int,
-    speech: Speech,
-    differences: Sequence[Difference],
-    undisturbed: Sequence[Heard],
-    heard: Sequence[Heard],
-) -> list[str]:
-    before = by_utterance(undisturbed, speech.spans)
-    after = by_utterance(heard, speech.spans)
-    return [
-        f"stream {number} at {span.start:.1f} s: {was!r} became {became!r}"
-        for span, one, was, became in zip(speech.spans, differences, before, after, strict=True)
-        if one.lost or one.added
-    ]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.chaos.compare import Difference, compare, doubled
+from bench.chaos.compare import Difference, compare, doubled, unlike
 from bench.chaos.record import Interruption, Record
 from bench.chaos.speech import Speech
 from bench.metrics import quantile, rounded
@@ -51,11 +51,12 @@ def tally(
         runs = [run[one.speech].finals for run in undisturbed]
         found = compare(runs, one.record.finals, speech.spans)
         differences += found
-        wrong += [
-            f"speech {one.speech} at {span.start:.1f} s: {difference}"
-            for span, difference in zip(speech.spans, found, strict=True)
-            if not difference.alike
-        ]
+        wrong += unlike(
+            f"speech {one.speech}",
+            speech.spans,
+            (runs[0], one.record.finals),
+            [not difference.alike for difference in found],
+        )
         errors += Counter(
             {code: n for code, n in one.record.errors.items() if code not in _ANNOUNCED}
         )

@@ -36,7 +36,7 @@ def test_what_is_missing_is_wrong_and_one_that_gave_up_an_error() -> None:
     assert found["lost"] == len(TWO.split())
     assert found["errors"] == {"given up": 1}
     assert found["error_rate"] == 0.25
-    assert len(found["wrong"]) == 1
+    assert found["wrong"] == [f"speech 0 at 4.0 s: {TWO!r} became ''"]
 
 
 def test_being_sent_elsewhere_is_no_error() -> None:
