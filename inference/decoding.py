@@ -175,7 +175,8 @@ def suspicion(
 def loops(tokens: Sequence[int]) -> bool:
     """Whether tokens go round in circles, as Whisper's do when it fails.
 
-    That is: some trigram occurs three times, or two or more tokens come three times on end.
+    That is: some trigram occurs three times; or two or more tokens come three times on end, or two
+    and a half times and there is nothing else.
     """
     seen: dict[tuple[int, ...], int] = {}
     for start in range(len(tokens) - 2):
@@ -184,11 +185,17 @@ def loops(tokens: Sequence[int]) -> bool:
         if seen[trigram] > 2:  # noqa: PLR2004 - the rule itself
             return True
     longest = min(len(tokens) // 3, _LONGEST_LOOP)
-    return any(
+    return _only_repeats(tokens) or any(
         tokens[start : start + 2 * size] == tokens[start + size : start + 3 * size]
         for size in range(2, longest + 1)
         for start in range(len(tokens) - 3 * size + 1)
     )
+
+
+def _only_repeats(tokens: Sequence[int]) -> bool:
+    """Whether all tokens are one phrase of two or more, two and a half times or more often."""
+    most = min(2 * len(tokens) // 5, _LONGEST_LOOP)
+    return any(tokens[size:] == tokens[:-size] for size in range(2, most + 1))
 
 
 def leaks(tokens: Sequence[int], prompt: Sequence[int]) -> bool:

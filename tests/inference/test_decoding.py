@@ -120,6 +120,13 @@ def test_a_phrase_said_twice_is_no_loop() -> None:
     assert loops((9, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5))
 
 
+def test_an_answer_that_is_nothing_but_a_phrase_said_again_loops() -> None:
+    assert loops((1, 2, 1, 2, 1)), "replied he replied he replied"
+    assert loops((1, 2, 3, 1, 2, 3, 1, 2))
+    assert not loops((1, 2, 1, 2)), "bye-bye, bye-bye"
+    assert not loops((1, 2, 3, 1, 2, 3, 1))
+
+
 @pytest.mark.parametrize(
     ("seconds", "no_speech", "log_probability", "silent"),
     [
