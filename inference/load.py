@@ -119,7 +119,9 @@ class LoadMeter:
         _forget(self._work_done, now - _STRAIN_WINDOW)
         taken: dict[str, tuple[float, float]] = {}
         for _, name, seconds, audio in self._work_done:
-            before, heard = taken.get(name, (0.0, 0.0))
+            # The first of these may have begun long before; without it a live speaker's audio is
+            # never longer than the window.
+            before, heard = taken.get(name, (0.0, -audio))
             taken[name] = before + seconds, heard + audio
         share = 0.0
         for name, (seconds, audio) in taken.items():

@@ -37,8 +37,6 @@ _SHARED = {**FAULTS, **HOSTILE}
 _SPEECHES = 6
 """Different speeches of random faults, again and again."""
 _SPEECH_SECONDS = 30.0
-_CROWDED = 3
-"""Rehearsals of these with all of them at both servers at once."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -114,7 +112,7 @@ async def _soak(
     said = speeches(clips, count=_SPEECHES, seconds=_SPEECH_SECONDS, seed=arguments.seed)
     stage = Stage(servers, said, redis)
     await stage.rehearse(at_once=arguments.speakers)
-    await stage.crowd(_CROWDED)
+    await stage.hurry(at_once=arguments.speakers)
     soak = Soak(stage, arguments.minutes, arguments.speakers, arguments.seed)
     return {**_circumstances(), **await soak.run()}
 

@@ -4,8 +4,8 @@
 
 It is the real server with its real models. On ``CHAOS_PORT`` of 127.0.0.1 it takes one JSON object
 a line and answers each with one: ``{"do": "arm", "kind": "hang", "seconds": 5}``,
-``{"do": "release"}``, ``{"do": "jump", "seconds": 7200}``, ``{"do": "census"}``. The product itself
-has no such switch.
+``{"do": "release"}``, ``{"do": "hurry", "on": true}``, ``{"do": "jump", "seconds": 7200}``,
+``{"do": "census"}``. The product itself has no such switch.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Control:
                 self._faults.arm(**fault)
             case {"do": "release"}:
                 self._faults.release()
+            case {"do": "hurry", "on": on}:
+                self._faults.hurried = bool(on)
             case {"do": "jump", "seconds": seconds}:
                 self._jump(float(seconds))
             case {"do": "census"}:

@@ -25,10 +25,10 @@ drops what it should forward, and what goes wrong in a model is put before it by
 starts the server.
 
 - The reference is what the same servers make of the same audio when nothing goes wrong: several
-  such runs, of which the nearest counts, utterance by utterance; before random faults some of them
-  with all speeches at all servers at once, since busy servers hear some words differently. *Lost*
-  are words that are gone with nothing in their place, *added* are words that there were not,
-  *changed* are others. Words are compared as Whisper's own evaluation does.
+  such runs, of which the nearest counts, utterance by utterance; before random faults one of them
+  with everything decoded greedily, as busy servers do. *Lost* are words that are gone with nothing
+  in their place, *added* are words that there were not, *changed* are others. Words are compared as
+  Whisper's own evaluation does.
 - *Correct* is an utterance of which at most one word in seven, or one word, is lost, added or
   changed: what is decoded beside other streams may differ by a word without any fault.
 - *Doubled* are finals of audio that was final already.

@@ -73,14 +73,17 @@ class Stage:
             for server in self.servers if run == 0 else self.servers[:1]:
                 self.undisturbed.append(await self.warm(server, at_once))
 
-    async def crowd(self, runs: int) -> None:
-        """Have everything said undisturbed to all servers at once, so many times.
+    async def hurry(self, at_once: int | None = None) -> None:
+        """Have everything said undisturbed once more to a server that decodes as a busy one does.
 
-        What is decoded with less care, or in other batches, than one after the other may be heard
-        differently; that is then no fault's doing.
+        It hears some words differently then, and that is no fault's doing.
         """
-        for _ in range(runs):
-            self.undisturbed += await asyncio.gather(*(self.warm(one) for one in self.servers))
+        server = self.servers[0]
+        await server.control({"do": "hurry", "on": True})
+        try:
+            self.undisturbed.append(await self.warm(server, at_once))
+        finally:
+            await server.control({"do": "hurry", "on": False})
 
     async def warm(self, server: Process, at_once: int | None = None) -> list[Record]:
         """Have everything said to a server that has just been started.

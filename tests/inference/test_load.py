@@ -71,6 +71,16 @@ def test_who_sends_faster_than_speech_counts_as_who_speaks() -> None:
     assert meter.strain(10.0, workers=1) == pytest.approx(0.25 / 5, rel=0.1)
 
 
+def test_what_a_live_speaker_said_before_the_window_does_not_make_them_cheaper() -> None:
+    """Two finals of ten seconds each came within fifteen seconds: the first had begun before."""
+    meter = LoadMeter(length=lambda _job: 10.0)
+    for segment, at in enumerate((10.0, 20.0, 30.0)):
+        job = Job("x", session="ana", segment=segment)
+        meter.asked(job, at - 10.0)
+        meter.ended([job], at, at + 0.6)
+    assert meter.strain(34.0, workers=1) == pytest.approx(2 * 0.6 / 15, rel=0.01)
+
+
 def test_a_final_that_is_begun_again_is_not_more_audio() -> None:
     meter = LoadMeter(length=lambda _job: 5.0)
     for now in range(10):
