@@ -1,10 +1,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from bench.chaos.faults import Kind, ModelFaults, WorkerDies
+from inference.whisper_engine import WhisperEngine
+from inference.whisper_rows import Row
+from streaming.types import Priority, RecognitionJob
 
 
 @pytest.mark.parametrize(
@@ -44,3 +49,29 @@ def test_what_is_released_does_not_strike() -> None:
     faults.release()
     faults.strike()
     assert faults.injected == 0
+
+
+def test_who_is_hurried_decodes_greedily_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    beams: list[list[int]] = []
+
+    def run(_engine: WhisperEngine, rows: Sequence[Row]) -> list[None]:
+        beams.append([row.beam for row in rows])
+        return [None for _ in rows]
+
+    monkeypatch.setattr(WhisperEngine, "run", run)
+    faults = ModelFaults()
+    faults.install()
+    job = RecognitionJob(
+        session="s",
+        segment=0,
+        revision=0,
+        audio=np.zeros(0, np.float32),
+        priority=Priority.FINAL,
+        language="en",
+    )
+    engine = object.__new__(WhisperEngine)
+    rows = [Row(job, 1000, beam=5), Row(job, 1000, beam=5)]
+    engine.run(rows)
+    faults.hurried = True
+    engine.run(rows)
+    assert beams == [[5, 5], [1, 1]]
