@@ -24,7 +24,7 @@ from streaming.types import Pressure
 
 _FULL: Final = 0.65
 """Strain beyond which no more are taken, with few workers: finals come in at random, and more would
-wait for each other too long (on two cores, the slowest twentieth for more than a second)."""
+wait for each other too long (on two cores, of those it lets in one in twenty waits 1.4 s)."""
 _SPARE: Final = 0.5
 """Of how many workers' square root that much has to be free: many are waited for less than few
 (Halfin, Whitt 1981)."""
