@@ -97,11 +97,13 @@ async def test_the_last_word_is_not_lost_on_stop(server: Server) -> None:
     sessions = await asyncio.gather(*(one(data) for data in ends))
     lost = []
     for clip, session in zip(clips, sessions, strict=True):
-        said = normalize(clip.text or "", "en").split()
-        heard = normalize(session.text, "en").split()
+        # Without spaces: "one two three" may be written, and normalised, as one number or three.
+        said, heard = (
+            normalize(text, "en").replace(" ", "") for text in (clip.text or "", session.text)
+        )
         # A word misheard is not a word lost: what is asked is that the end is there.
-        if abs(len(said) - len(heard)) > max(1, len(said) // 5):
-            lost.append((clip.id, said[-3:], heard[-3:]))
+        if abs(len(said) - len(heard)) > max(5, len(said) // 5):
+            lost.append((clip.id, said[-15:], heard[-15:]))
     assert len(lost) <= len(clips) // 20, lost
 
 
