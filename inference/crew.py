@@ -2,7 +2,9 @@
 
 A call into a native library can't be interrupted. One that takes too long is given up: its thread
 is left alone, what it may still return is thrown away, its work goes to ``lost``, and another
-thread takes its place with a new replica that it loads itself. The others notice nothing.
+thread takes its place with a new replica that it loads itself. The others notice nothing. Once the
+call has returned after all, the new replica is let go, and the old one used again: workers may
+share the weights of what they began with, while a replica in its place has weights of its own.
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ class Worker(Generic[B, W]):
 
     number: int
     backend: B
+    home: B
+    """What it uses unless a call hangs there."""
+    stands_in: bool = False
+    """It has a replica of its own, or loads one, because a call hangs in ``home``."""
     fault: Fault | None = None
     """Why it replaces another: it has to get a replica first."""
     since: float = 0.0
@@ -82,7 +88,7 @@ class Crew(Generic[B, W]):
         self._allowance = Allowance(self.policy)
         self._interval = min(_LOOK, self.policy.longest / 4)
         self._watched = WatchedTime(self._interval)
-        self._workers = [Worker[B, W](number, one) for number, one in enumerate(backends)]
+        self._workers = [Worker[B, W](number, one, one) for number, one in enumerate(backends)]
         self._threads: dict[Worker[B, W], threading.Thread] = {}
         self._made = len(backends)
         self._abandoned = 0
@@ -211,13 +217,20 @@ class Crew(Generic[B, W]):
         if self._abandoned > self.policy.most_abandoned:
             logger.critical("%s: too many calls hang; only a restart helps", self.name)
         else:
-            self._hire(worker.backend, fault)
+            self._hire(worker, fault)
         if worker.work is not None:
             self._lost(worker.work, fault)
 
-    def _hire(self, backend: B, fault: Fault) -> None:
+    def _hire(self, lost: Worker[B, W], fault: Fault) -> None:
         self.restarts += 1
-        worker = Worker[B, W](self._made, backend, fault, self._watched.seconds)
+        worker = Worker[B, W](
+            self._made,
+            lost.backend,
+            lost.home,
+            stands_in=lost.stands_in or fault is Fault.HUNG,
+            fault=fault,
+            since=self._watched.seconds,
+        )
         self._made += 1
         self._workers.append(worker)
         self._employ(worker)
@@ -262,15 +275,36 @@ class Crew(Generic[B, W]):
                     self._failures += 1
                 continue
             with self._lock:
-                worker.backend, worker.fault = backend, None
+                if worker.stands_in or fault is not Fault.HUNG:  # else it was recalled meanwhile
+                    worker.backend = backend
+                if not worker.stands_in:
+                    worker.home = worker.backend
+                worker.fault = None
                 if not worker.gone:
                     logger.warning("%s: a new replica has taken over", self.name)
                 return not worker.gone
 
-    def _came_back(self, worker: Worker[B, W]) -> None:
+    def _came_back(self, lost: Worker[B, W]) -> None:
         """A call that had been given up has returned after all: its replica may be used again."""
         with self._lock:
             self._abandoned -= 1
             logger.warning("%s: a call that was given up has returned", self.name)
             if len(self._workers) < self.wanted and not self._closed:
-                self._hire(worker.backend, Fault.DIED)
+                self._hire(lost, Fault.DIED)
+            else:
+                # Ends with this method, without the lock: freeing a model takes its time.
+                _let_go = self._recall(lost)
+
+    def _recall(self, lost: Worker[B, W]) -> B | None:
+        """Have a stand-in use what its place began with; return what it had instead, if any.
+
+        A call that is under way still ends in that.
+        """
+        if lost.stands_in:
+            return None
+        for worker in self._workers:
+            if worker.stands_in and worker.home is lost.home:
+                let_go, worker.backend = worker.backend, worker.home
+                worker.stands_in = False
+                return let_go
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ async def test_a_replica_that_hangs_is_replaced_and_nobody_loses_a_word(
     crew._clock = clock
     wrapped = HangsOnce(engine, "2")
     for worker in crew._workers:
-        worker.backend = wrapped
+        worker.backend = worker.home = wrapped
     recognizer.start()
     jobs = [asked(clip, str(number)) for number, clip in enumerate(clips)]
     tasks = [asyncio.create_task(recognizer.recognize(job)) for job in jobs]
@@ -78,7 +79,14 @@ async def test_a_replica_that_hangs_is_replaced_and_nobody_loses_a_word(
     assert replaced._model is not engine._model
     again = await asyncio.gather(*(recognizer.recognize(job) for job in jobs))
     assert [hypothesis.text for hypothesis in again] == expected
+    weights = weakref.ref(replaced._model)
+    del replaced
     wrapped.release.set()
+    while recognizer.stats.staff.abandoned:  # noqa: ASYNC110 - a thread that ends tells nobody
+        await asyncio.sleep(0)
+    again = await asyncio.gather(*(recognizer.recognize(job) for job in jobs))
+    assert [hypothesis.text for hypothesis in again] == expected
+    assert weights() is None, "what took its place is not needed any more"
 
 
 async def test_memory_that_runs_out_for_a_batch_costs_no_row(

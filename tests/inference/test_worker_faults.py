@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -26,6 +27,8 @@ class Hospital:
 
     def __init__(self) -> None:
         self.release = threading.Event()
+        self.gates: dict[int, threading.Event] = {}
+        """What lets models of these numbers go, instead of ``release``."""
         self.entered = threading.Semaphore(0)
         self.done: list[tuple[int, list[str]]] = []
         self.hung = False
@@ -49,7 +52,8 @@ class Model:
         if hangs or "poison" in texts:
             self.hospital.hung = True
             self.hospital.entered.release()
-            assert self.hospital.release.wait(60)
+            gate = self.hospital.gates.get(self.number, self.hospital.release)
+            assert gate.wait(60)
         if self.mortal and "die" in texts:
             raise SystemExit(1)
         return [text.upper() for text in texts]
@@ -154,23 +158,94 @@ async def test_a_hang_of_one_replica_holds_up_no_other(
     assert await hung == "HANG", "others came back at once: ten seconds are enough"
 
 
-async def test_a_late_result_is_thrown_away_and_the_replica_not_needed_twice(
+async def test_a_replica_that_comes_back_is_used_again_and_its_stand_in_let_go(
     make: Make, hospital: Hospital, clock: Clock
 ) -> None:
-    dispatcher = make()
+    stand_ins: list[weakref.ref[Model]] = []
+
+    def renew(_backend: Backend[Job, str], _fault: Fault) -> Model:
+        model = Model(hospital)
+        stand_ins.append(weakref.ref(model))
+        return model
+
+    dispatcher = make(renew=renew)
     (task,) = await submitted(dispatcher, Job("hang"))
     dispatcher.start()
     await stuck(hospital)
     thread = next(t for t in threading.enumerate() if t.name == "model-0")
     pass_time(dispatcher, clock, 61)
     assert await task == "HANG"
-    before = dispatcher.stats
+    assert hanging(dispatcher) == 1
     hospital.release.set()
     await asyncio.to_thread(thread.join, 30)
-    after = dispatcher.stats
-    assert (before.staff.abandoned, after.staff.abandoned) == (1, 0)
-    assert after.staff.working == 1
+    after = dispatcher.stats.staff
+    assert (after.abandoned, after.working) == (0, 1)
+    (stand_in,) = stand_ins
+    assert stand_in() is None, "its memory is free"
     assert await dispatcher.submit(Job("next")) == "NEXT"
+    assert hospital.done[-1] == (0, ["next"])
+
+
+async def test_a_replica_that_comes_back_while_its_stand_in_loads_or_works(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    loading, loaded = threading.Semaphore(0), threading.Semaphore(0)
+    made: list[weakref.ref[Model]] = []
+
+    def renew(_backend: Backend[Job, str], _fault: Fault) -> Model:
+        loading.release()
+        assert loaded.acquire(timeout=30)
+        model = Model(hospital)
+        made.append(weakref.ref(model))
+        return model
+
+    dispatcher = make(renew=renew)
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    first = next(t for t in threading.enumerate() if t.name == "model-0")
+    pass_time(dispatcher, clock, 61)
+    assert await asyncio.to_thread(loading.acquire, timeout=30)
+    hospital.release.set()
+    await asyncio.to_thread(first.join, 30)
+    loaded.release()
+    assert await task == "HANG"
+    assert hospital.done[-1] == (0, ["hang"]), "what it loads meanwhile is not needed"
+
+    hospital.hung = False
+    hospital.release.clear()
+    (task,) = await submitted(dispatcher, Job("hang"))
+    await stuck(hospital)
+    second = next(t for t in threading.enumerate() if t.name == "model-1")
+    loaded.release()
+    pass_time(dispatcher, clock, 61)
+    assert await task == "HANG"
+    assert hospital.done[-1][0] != 0
+    hospital.release.set()
+    await asyncio.to_thread(second.join, 30)
+    assert await dispatcher.submit(Job("next")) == "NEXT"
+    assert hospital.done[-1] == (0, ["next"])
+    assert [model() for model in made] == [None, None]
+
+
+async def test_a_stand_in_that_comes_back_is_not_taken_for_what_still_hangs(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    gate = hospital.gates[1] = threading.Event()
+    dispatcher = make(renew=lambda _backend, _fault: Model(hospital))
+    (task,) = await submitted(dispatcher, Job("poison"))
+    dispatcher.start()
+    for _ in range(2):  # in what it began with, and in its stand-in
+        await stuck(hospital)
+        pass_time(dispatcher, clock, 61)
+    with pytest.raises(RecognitionFailed):
+        await task
+    first, second = (t for t in threading.enumerate() if t.name in {"model-0", "model-1"})
+    for released, thread, used in ((gate, second, 2), (hospital.release, first, 0)):
+        released.set()
+        await asyncio.to_thread(thread.join, 30)
+        assert await dispatcher.submit(Job("next")) == "NEXT"
+        assert hospital.done[-1] == (used, ["next"])
 
 
 async def test_what_hangs_wherever_it_runs_fails_and_is_not_tried_again(
