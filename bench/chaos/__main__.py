@@ -37,6 +37,8 @@ _SHARED = {**FAULTS, **HOSTILE}
 _SPEECHES = 6
 """Different speeches of random faults, again and again."""
 _SPEECH_SECONDS = 30.0
+_CALM = 0.5
+"""Time without faults before random ones, in parts of theirs."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -113,7 +115,13 @@ async def _soak(
     stage = Stage(servers, said, redis)
     await stage.rehearse(at_once=arguments.speakers)
     await stage.hurry(at_once=arguments.speakers)
-    soak = Soak(stage, arguments.minutes, arguments.speakers, arguments.seed)
+    soak = Soak(
+        stage,
+        arguments.minutes,
+        arguments.speakers,
+        arguments.seed,
+        calm=_CALM * arguments.minutes,
+    )
     return {**_circumstances(), **await soak.run()}
 
 

@@ -1,4 +1,8 @@
-"""Many minutes of speech while something random breaks every few seconds."""
+"""Many minutes of speech while something random breaks every few seconds.
+
+Before that the same speakers speak while nothing does: what a model makes of the same audio differs
+from time to time by itself, with what it shares its batches and processors with.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from bench.chaos.leaks import census, left_over
 from bench.chaos.proxy import Proxy
 from bench.chaos.servers import stream_url
 from bench.chaos.stage import PATIENCE, START, Stage
-from bench.chaos.tally import Struck, Told, tally
+from bench.chaos.tally import References, Struck, Told, tally
 from tests.redis_server import RedisServer
 
 _BETWEEN: Final = (4.0, 14.0)
@@ -36,6 +40,9 @@ class Soak:
     minutes: float
     streams: int
     seed: int
+    calm: float = 0.0
+    """Minutes in which nothing breaks, before the others."""
+    undisturbed: list[Told] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     struck: list[Struck] = field(default_factory=list)
     down: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -47,8 +54,10 @@ class Soak:
         """Speak and break until the time is over, and wait for the last finals; what came of it."""
         redis = self.stage.redis
         port = redis.port if redis is not None else None
+        if self.calm:
+            await self._play(60 * self.calm, self.undisturbed, breaks=False)
         before = [await census(server, port) for server in self.stage.servers]
-        await self._play()
+        await self._play(60 * self.minutes, self.told, breaks=True)
         left: dict[str, float] = {}
         for server, held in zip(self.stage.servers, before, strict=True):
             await server.control({"do": "release"})
@@ -59,20 +68,49 @@ class Soak:
             "minutes": self.minutes,
             "streams": self.streams,
             "seed": self.seed,
-            **tally(self.told, self.struck, self.stage.speeches, self.stage.undisturbed),
+            "calm": self._calm(),
+            **tally(self.told, self.struck, self.stage.speeches, self._references()),
         }
 
-    async def _play(self) -> None:
+    def _references(self, but: Told | None = None) -> References:
+        """What was heard of each speech while nothing broke, ``but`` in one session."""
+        return [
+            [
+                *(run[number].finals for run in self.stage.undisturbed),
+                *(
+                    one.record.finals
+                    for one in self.undisturbed
+                    if one.speech == number and one is not but
+                ),
+            ]
+            for number in range(len(self.stage.speeches))
+        ]
+
+    def _calm(self) -> dict[str, Any]:
+        """How alike the undisturbed sessions are, each compared with the others."""
+        found = [
+            tally([one], [], self.stage.speeches, self._references(but=one))
+            for one in self.undisturbed
+        ]
+        return {
+            "minutes": self.calm,
+            "utterances": sum(one["utterances"] for one in found),
+            "wrong": [what for one in found for what in one["wrong"]],
+        }
+
+    async def _play(self, seconds: float, told: list[Told], *, breaks: bool) -> None:
         draw = random.Random(self.seed)  # noqa: S311 - no secret
         ports = [server.port for server in self.stage.servers]
-        ends = time.monotonic() + 60 * self.minutes
+        ends = time.monotonic() + seconds
+        self.lines.clear()
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             for _ in range(self.streams):
                 proxy = await stack.enter_async_context(Proxy(ports))
                 line = Line(proxy, random.Random(draw.random()))  # noqa: S311 - no secret
                 self.lines.append(line)
-                group.create_task(self._speak(line, ends))
-            await self._break(draw, ends - _QUIET)
+                group.create_task(self._speak(line, ends, told))
+            if breaks:
+                await self._break(draw, ends - _QUIET)
         await asyncio.gather(*self._mending)
 
     def mend(self, work: Awaitable[None]) -> None:
@@ -80,7 +118,7 @@ class Soak:
         task = asyncio.ensure_future(work)
         self._mending.add(task)
 
-    async def _speak(self, line: Line, ends: float) -> None:
+    async def _speak(self, line: Line, ends: float, told: list[Told]) -> None:
         while time.monotonic() < ends:
             number = line.draw.randrange(len(self.stage.speeches))
             speech = self.stage.speeches[number]
@@ -91,9 +129,9 @@ class Soak:
             try:
                 await speaker.run(speech.seconds + PATIENCE)
             except TimeoutError:
-                self.told.append(Told(number, speaker.record, given_up=True))
+                told.append(Told(number, speaker.record, given_up=True))
             else:
-                self.told.append(Told(number, speaker.record, given_up=False))
+                told.append(Told(number, speaker.record, given_up=False))
 
     async def _break(self, draw: random.Random, ends: float) -> None:
         while True:

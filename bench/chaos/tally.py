@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.chaos.compare import Difference, compare, doubled, unlike
-from bench.chaos.record import Interruption, Record
+from bench.chaos.record import Heard, Interruption, Record
 from bench.chaos.speech import Speech
 from bench.metrics import quantile, rounded
+
+References = Sequence[Sequence[Sequence[Heard]]]
+"""For each speech, the finals of each session in which nothing broke."""
 
 _ANNOUNCED = frozenset({"draining"})
 """Errors that tell a client to go on elsewhere, which it does."""
@@ -40,15 +43,15 @@ def tally(
     told: Sequence[Told],
     struck: Sequence[Struck],
     speeches: Sequence[Speech],
-    undisturbed: Sequence[Sequence[Record]],
+    references: References,
 ) -> dict[str, Any]:
-    """What the page shows. ``undisturbed`` has, for each run, the record of each speech."""
+    """What the page shows."""
     differences: list[Difference] = []
     wrong: list[str] = []
     errors: Counter[str] = Counter()
     for one in told:
         speech = speeches[one.speech]
-        runs = [run[one.speech].finals for run in undisturbed]
+        runs = references[one.speech]
         found = compare(runs, one.record.finals, speech.spans)
         differences += found
         wrong += unlike(

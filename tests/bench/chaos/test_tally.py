@@ -19,7 +19,7 @@ def record(*texts: str) -> Record:
     return Record(finals=finals, done=True)
 
 
-UNDISTURBED = [[record(ONE, TWO)]]
+UNDISTURBED = [[record(ONE, TWO).finals]]
 
 
 def test_all_is_well() -> None:

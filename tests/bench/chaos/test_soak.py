@@ -1,0 +1,33 @@
+"""What is compared with what; the soak itself is run in ``tests/chaos``."""
+
+from __future__ import annotations
+
+from bench.chaos.soak import Soak
+from bench.chaos.stage import Stage
+from bench.chaos.tally import Told
+from tests.bench.chaos.test_tally import ONE, SPEECH, TWO, record
+
+OTHER = "and when it snows all is as white as a dove"
+
+
+def soak(*calm: Told) -> Soak:
+    stage = Stage([], [SPEECH, SPEECH], undisturbed=[[record(ONE, TWO), record(TWO, ONE)]])
+    return Soak(stage, minutes=20, streams=3, seed=1, calm=10, undisturbed=list(calm))
+
+
+def test_sessions_without_a_fault_are_references_of_their_speech() -> None:
+    one = soak(Told(0, record(ONE, OTHER)))
+    first, second = one._references()
+    assert [[final.text for final in finals] for finals in first] == [[ONE, TWO], [ONE, OTHER]]
+    assert [[final.text for final in finals] for finals in second] == [[TWO, ONE]]
+
+
+def test_a_session_without_a_fault_is_compared_with_the_others() -> None:
+    heard_once = soak(Told(0, record(ONE, OTHER)), Told(0, record(ONE, TWO)))
+    assert heard_once._calm() == {
+        "minutes": 10,
+        "utterances": 4,
+        "wrong": [f"speech 0 at 4.0 s: {TWO!r} became {OTHER!r}"],
+    }
+    heard_twice = soak(Told(0, record(ONE, OTHER)), Told(0, record(ONE, OTHER)))
+    assert heard_twice._calm()["wrong"] == []
