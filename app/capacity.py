@@ -22,19 +22,19 @@ from app.sessions import SessionRegistry
 from streaming.errors import Overloaded
 from streaming.types import Pressure
 
-_FULL: Final = 0.65
+_FULL: Final = 0.35
 """Strain beyond which no more are taken, with few workers: finals come in at random, and more would
-wait for each other too long (on two cores, of those it lets in one in twenty waits 1.4 s)."""
-_SPARE: Final = 0.5
-"""Of how many workers' square root that much has to be free: many are waited for less than few
-(Halfin, Whitt 1981)."""
+wait too long for each other and for the partials that have begun."""
+_SPARE: Final = 0.9
+"""Of how many workers' square root that much has to be free: many are waited for less than few, and
+with so much one final in four has to wait (Halfin, Whitt 1981)."""
 _KEPT: Final = 0.5
 """Which part of what is then left is for users with fewer streams than others."""
 _LATE: Final = 1.5
 """Seconds that finals wait when no more are taken, whatever the strain."""
-_SPEAKER: Final = 0.05
-"""Strain of a speaker on one worker, before any was measured: a quarter of a second of work for
-every five seconds of speech."""
+_BETWEEN: Final = 4.0
+"""Seconds of speech for each final that is asked for: they are of utterances of some six seconds,
+and every second one is asked for twice, because the speaker goes on after a pause."""
 _NEW_SECONDS: Final = 3.0
 _NEW_PART: Final = 0.05
 """For how long a new session counts, and for how much of a speaker."""
@@ -54,7 +54,7 @@ def has_room(pressure: Pressure, new: int, *, live: float = math.inf, modest: bo
     full = max(_FULL, 1 - _SPARE / math.sqrt(pressure.workers))
     if modest:
         full += _KEPT * (1 - full)
-    each = prior = _SPEAKER / pressure.workers
+    each = prior = pressure.final_seconds / _BETWEEN / pressure.workers
     if pressure.speakers:
         each = max(prior, pressure.strain / pressure.speakers)
     strain = pressure.strain

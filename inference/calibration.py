@@ -34,12 +34,25 @@ class Measured:
     """How long a batch takes, the median."""
 
 
-def best_batch(work: Work, batches: Sequence[int] = BATCHES) -> int:
-    """The largest batch that is worth it, for one worker. Blocking, some seconds at most."""
-    work(1)
-    best, each = 1, _timed(work, 1)
+def timed(work: Work, size: int) -> float:
+    """Seconds that a batch takes at best, after one that warms up. Blocking."""
+    work(size)
+    best = float("inf")
+    for _ in range(2):
+        began = time.monotonic()
+        work(size)
+        best = min(best, time.monotonic() - began)
+    return best
+
+
+def best_batch(work: Work, alone: float, batches: Sequence[int] = BATCHES) -> int:
+    """The largest batch that is worth it, for one worker. Blocking, some seconds at most.
+
+    ``alone`` is how long one row takes.
+    """
+    best, each = 1, alone
     for size in batches[1:]:
-        seconds = _timed(work, size)
+        seconds = timed(work, size)
         if seconds > _LONGEST or seconds / size * _WORTH > each:
             break
         best, each = size, seconds / size
@@ -78,12 +91,3 @@ def recommended(measured: Iterable[Measured]) -> Measured:
     every = list(measured)
     quick = [one for one in every if one.seconds <= _LONGEST]
     return max(quick or every, key=lambda one: one.rows_per_second)
-
-
-def _timed(work: Work, size: int) -> float:
-    best = float("inf")
-    for _ in range(2):
-        began = time.monotonic()
-        work(size)
-        best = min(best, time.monotonic() - began)
-    return best

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ import psutil
 from threadpoolctl import threadpool_limits
 
 from inference.batching import BatchQueue
-from inference.calibration import BATCHES, best_batch
+from inference.calibration import BATCHES, best_batch, timed
 from inference.decoding import BUCKETS, bucket_for
 from inference.dispatcher import Dispatcher, DispatcherStats
 from inference.murmur import murmur
@@ -110,6 +111,7 @@ class WhisperRecognizer:
         self.replicas = replicas
         self.max_batch = max_batch
         self.beam_size = beam_size
+        self._final_seconds = Pressure().final_seconds
         # One model serves all threads: the weights are shared, each call runs on a free replica.
         self._dispatcher: Dispatcher[Row, Hypothesis] = Dispatcher(
             name=f"whisper-{name}",
@@ -225,23 +227,27 @@ class WhisperRecognizer:
     @property
     def pressure(self) -> Pressure:
         """See the port."""
-        return self._dispatcher.pressure
+        return replace(self._dispatcher.pressure, final_seconds=self._final_seconds)
 
     def observe(self, observer: BatchObserver) -> None:
         """Have an observer told of each batch, in the worker's thread."""
         self._engine.observe = observer
 
     def warm_up(self) -> None:
-        """Run the shortest and the longest context once, and find the best size of batches.
+        """Run the shortest and the longest context once, and measure: how long a final takes, and
+        how many are best done together.
 
         Blocking, a few seconds: call it in a thread.
         """
         for bucket in (BUCKETS[0], BUCKETS[-1]):
             self._engine.warm(bucket)
+        self._final_seconds = timed(self.work, 1)
         if self.max_batch is None:
             most = _GPU_BATCH if self.device == "cuda" else _CPU_BATCH
             sizes = [size for size in BATCHES if size <= most]
-            self.max_batch = self._dispatcher.max_batch = best_batch(self.work, sizes)
+            self.max_batch = self._dispatcher.max_batch = best_batch(
+                self.work, self._final_seconds, sizes
+            )
 
     def work(self, rows: int) -> None:
         """Do what a batch of finals takes, for measuring. Blocking."""

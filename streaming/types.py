@@ -102,6 +102,8 @@ class Pressure:
     starting: int = 0
     """Sessions in which somebody speaks and that had none yet: the strain is without them."""
     workers: int = 1
+    final_seconds: float = 0.2
+    """A worker's time for a final of a usual length, as measured when there was no load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ faster than it was spoken waits for all that was sent before, and that is nobody
 from __future__ import annotations
 
 import time
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ from streaming.wire import (
 
 K = TypeVar("K", int, float)
 
-_REMEMBERED: Final = 4096
-"""Arrivals, one for each window at most: two minutes of audio, more than an utterance can wait."""
+_REMEMBERED: Final = 120.0
+"""Seconds of audio of which it is known when they came: more than an utterance can wait."""
 _LOOK_BACK: Final = 2.0
 _LIVE_PART: Final = 0.75
 _HICCUP: Final = 0.5
@@ -44,15 +45,17 @@ class Arrivals:
     """When each place in a stream's audio came in. Places and times are in seconds."""
 
     def __init__(self) -> None:
-        self._places: list[float] = []
-        self._times: list[float] = []
+        # Arrays, because a thousand streams that say nothing have them, too.
+        self._places = array("d")
+        self._times = array("d")
 
     def note(self, now: float, place: float) -> None:
         """Take that all audio up to a place has come by now."""
         if self._places and place < self._places[-1] + WINDOW / SAMPLE_RATE:
             return
-        if len(self._places) >= _REMEMBERED:
-            del self._places[: _REMEMBERED // 2], self._times[: _REMEMBERED // 2]
+        middle = len(self._places) // 2
+        if middle and self._places[middle] < place - _REMEMBERED:
+            del self._places[:middle], self._times[:middle]
         self._places.append(place)
         self._times.append(now)
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 
 from inference import calibration
-from inference.calibration import Measured, arrangements, best_batch, recommended, throughput
+from inference.calibration import (
+    Measured,
+    arrangements,
+    best_batch,
+    recommended,
+    throughput,
+    timed,
+)
 
 
 class Machine:
@@ -36,7 +43,7 @@ def test_the_best_batch(
 ) -> None:
     machine = Machine(fixed, each)
     monkeypatch.setattr(calibration, "time", machine)
-    assert best_batch(machine.work) == expected
+    assert best_batch(machine.work, timed(machine.work, 1)) == expected
 
 
 def test_throughput_counts_rows() -> None:
