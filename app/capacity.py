@@ -16,18 +16,19 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from app.sessions import SessionRegistry
 from streaming.errors import Overloaded
 from streaming.types import Pressure
 
-_FULL: Final = 0.35
-"""Strain beyond which no more are taken, with few workers: finals come in at random, and more would
-wait too long for each other and for the partials that have begun."""
-_SPARE: Final = 0.9
-"""Of how many workers' square root that much has to be free: many are waited for less than few, and
-with so much one final in four has to wait (Halfin, Whitt 1981)."""
+_WAIT: Final = 0.035
+"""Seconds that finals may be expected to wait for each other, on average. With two workers and 0.2 s
+for a final that is about as many speakers as have 95 % of their finals within a second: these wait
+for partials, too, that have begun."""
+_LEAST: Final = 0.35
+"""Strain within which all are taken: on slow machines the waiting is the least of the delay."""
 _KEPT: Final = 0.5
 """Which part of what is then left is for users with fewer streams than others."""
 _LATE: Final = 1.5
@@ -35,6 +36,7 @@ _LATE: Final = 1.5
 _BETWEEN: Final = 4.0
 """Seconds of speech for each final that is asked for: they are of utterances of some six seconds,
 and every second one is asked for twice, because the speaker goes on after a pause."""
+_HALVINGS: Final = 16
 _NEW_SECONDS: Final = 3.0
 _NEW_PART: Final = 0.05
 """For how long a new session counts, and for how much of a speaker."""
@@ -45,13 +47,22 @@ _QUEUE_SHARE: Final = 4
 _STEP: Final = 0.25
 
 
-def has_room(pressure: Pressure, new: int, *, live: float = math.inf, modest: bool = False) -> bool:
+def has_room(
+    pressure: Pressure,
+    new: int,
+    *,
+    live: float = math.inf,
+    modest: bool = False,
+    full: float | None = None,
+) -> bool:
     """Whether one more speaker can be taken, with so many sessions that have only begun.
 
     ``live`` are all that are there: who has gone takes nothing any more. ``modest`` says that the
-    speaker is of a user who has fewer streams than others.
+    speaker is of a user who has fewer streams than others. ``full`` is the strain beyond which no
+    more are taken, by default what suits so many workers.
     """
-    full = max(_FULL, 1 - _SPARE / math.sqrt(pressure.workers))
+    if full is None:
+        full = limit_of(pressure)
     if modest:
         full += _KEPT * (1 - full)
     each = prior = pressure.final_seconds / _BETWEEN / pressure.workers
@@ -64,12 +75,41 @@ def has_room(pressure: Pressure, new: int, *, live: float = math.inf, modest: bo
     return pressure.wait < _LATE and expected <= full
 
 
-class Capacity:
-    """Decides on newcomers, of whom ``sessions`` has those that were taken."""
+def limit_of(pressure: Pressure) -> float:
+    """The strain beyond which no more are taken, where no setting says so."""
+    return _limit(pressure.workers, pressure.final_seconds)
 
-    def __init__(self, pressure: Callable[[], Pressure], sessions: SessionRegistry) -> None:
+
+@lru_cache
+def _limit(workers: int, seconds: float) -> float:
+    """The strain at which finals wait for each other for :data:`_WAIT`, on average.
+
+    Many workers are waited for less than few, and quick ones less than slow ones. The wait of an
+    M/M/n queue is approximated as Sakasegawa does (1977, Ann. Inst. Stat. Math. 29, 67-75).
+    """
+    low, high = _LEAST, 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        wait = seconds * middle ** (math.sqrt(2 * (workers + 1)) - 1) / (workers * (1 - middle))
+        low, high = (middle, high) if wait <= _WAIT else (low, middle)
+    return low
+
+
+class Capacity:
+    """Decides on newcomers, of whom ``sessions`` has those that were taken.
+
+    ``full`` is as :func:`has_room` has it.
+    """
+
+    def __init__(
+        self,
+        pressure: Callable[[], Pressure],
+        sessions: SessionRegistry,
+        full: float | None = None,
+    ) -> None:
         self._pressure = pressure
         self._sessions = sessions
+        self._full = full
         self.refused = 0
         """Newcomers there was no room for."""
 
@@ -78,9 +118,15 @@ class Capacity:
         """Whether one more would be taken now, of whomever."""
         return self._room(modest=False)
 
+    @property
+    def limit(self) -> float:
+        """The strain beyond which no more are taken."""
+        return limit_of(self._pressure()) if self._full is None else self._full
+
     def _room(self, *, modest: bool) -> bool:
         new = self._sessions.begun_within(_NEW_SECONDS)
-        return has_room(self._pressure(), new, live=len(self._sessions), modest=modest)
+        live = len(self._sessions)
+        return has_room(self._pressure(), new, live=live, modest=modest, full=self._full)
 
     def _modest(self, user_id: str) -> bool:
         streams = Counter(session.principal.user_id for session in self._sessions)

@@ -154,7 +154,9 @@ class Services:
             translator=self.translator,
             languages=self.languages,
         )
-        self.capacity = Capacity(lambda: self.recognizer.pressure, self.sessions)
+        self.capacity = Capacity(
+            lambda: self.recognizer.pressure, self.sessions, self.settings.capacity_strain
+        )
         self.machine = MachineSampler(self.settings.data_dir)
         self.transcripts = transcripts(self.settings, self.state.redis)
         self.translations = translations(self.settings, self.state.redis)

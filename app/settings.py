@@ -177,6 +177,14 @@ class Settings(BaseSettings):
     asr_threads: int | None = Field(
         None, ge=1, le=256, description="Threads of each speech worker (default: fits the machine)."
     )
+    capacity_strain: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the speech workers' time that finals may take before new streams are "
+        "refused: more streams with later finals, or fewer with earlier ones (default: by the "
+        "number of workers, and their speed).",
+    )
     translation_models: ExistingDirectories = Field(
         (), description="Directories of CTranslate2 translation models, separated by commas."
     )

@@ -120,6 +120,11 @@ class ServicesCollector(Collector):
         yield _gauge(
             "capacity_strain", "Share of the workers' time that finals take.", pressure.strain
         )
+        yield _gauge(
+            "capacity_limit",
+            "Strain from which on no more speakers are taken.",
+            services.capacity.limit,
+        )
         yield _gauge("capacity_room", "1 when one more speaker is taken.", services.capacity.room)
         yield _gauge("final_wait_seconds", "Wait of finals for a worker, of late.", pressure.wait)
         yield _gauge("speakers", "Streams that had finals of late.", pressure.speakers)

@@ -109,6 +109,8 @@ class Speaker:
     async def _connect(self) -> None:
         address = self._addresses[self._attempts % len(self._addresses)]
         self._attempts += 1
+        if self._token is not None:
+            address += "?resume=1"
         interval, answer = self._heartbeat
         async with connect(
             address,

@@ -84,6 +84,8 @@ class Process:
             "SURTITLE_TIERS_FILE": str(tiers),
             "SURTITLE_LOG_FORMAT": "json",
             "SURTITLE_ASR_REPLICAS": "2",
+            # Slow machines, too, take all who speak here.
+            "SURTITLE_CAPACITY_STRAIN": "1",
             "HF_HUB_OFFLINE": "1",
             "PYTHONPATH": str(ROOT),
             **self._variables,

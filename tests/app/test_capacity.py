@@ -18,12 +18,15 @@ from streaming.errors import Overloaded
 from streaming.types import Pressure
 
 
-def admitted(each: float, workers: int) -> int:
+def admitted(each: float, workers: int, final_seconds: float = 0.2) -> int:
     """How many speakers are taken who cost so much each, one after the other."""
     count = 0
     while count < 1000:
         strain = min(1.0, count * each / workers)
-        if not has_room(Pressure(strain=strain, speakers=count, workers=workers), new=0):
+        pressure = Pressure(
+            strain=strain, speakers=count, workers=workers, final_seconds=final_seconds
+        )
+        if not has_room(pressure, new=0):
             return count
         count += 1
     return count
@@ -32,8 +35,16 @@ def admitted(each: float, workers: int) -> int:
 def test_as_many_are_taken_as_the_workers_bear() -> None:
     assert 12 <= admitted(each=0.05, workers=2) <= 14
     assert 6 <= admitted(each=0.05, workers=1) <= 7
-    assert admitted(each=0.05, workers=16) >= 12 * 16, "many workers are used better than few"
+    assert admitted(each=0.05, workers=16) >= 15 * 16, "many workers are used better than few"
     assert admitted(each=0.1, workers=2) < admitted(each=0.05, workers=2)
+    assert admitted(each=0.0075, workers=2, final_seconds=0.03) >= 190, "and quick ones than slow"
+
+
+def test_an_operator_may_have_it_fuller_or_less_full() -> None:
+    pressure = Pressure(strain=0.5, speakers=14, workers=2)
+    assert not has_room(pressure, new=0)
+    assert has_room(pressure, new=0, full=1.0)
+    assert not has_room(replace(pressure, strain=0.2), new=0, full=0.1)
 
 
 def test_silent_sessions_take_no_place() -> None:
@@ -89,6 +100,17 @@ async def test_who_floods_the_server_keeps_nobody_else_out() -> None:
         sessions.add(live(f"more-{number}", "ana"))
     with pytest.raises(Overloaded):
         await capacity.admit("ana", share=1)
+
+
+async def test_the_settings_say_how_full() -> None:
+    sessions = SessionRegistry()
+    for number in range(12):
+        sessions.add(live(str(number), "user"))
+    busy = Pressure(strain=0.5, speakers=12, workers=2)
+    usual, fuller = Capacity(lambda: busy, sessions), Capacity(lambda: busy, sessions, 0.9)
+    assert not usual.room
+    assert fuller.room
+    assert usual.limit < busy.strain < fuller.limit == 0.9
 
 
 def live(name: str, user_id: str, *, minutes: int = 1) -> LiveSession:

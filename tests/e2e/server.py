@@ -48,6 +48,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+ALL_COMERS = {"SURTITLE_CAPACITY_STRAIN": "1"}
+"""Settings of a server that takes several streams at once, however slow its machine is."""
+
 SURTITLE = [str(Path(sys.executable).with_name("surtitle")), "serve"]
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.client import REAL_TIME, assert_well_formed, s16, stream
-from tests.e2e.server import SURTITLE, Server, serving
+from tests.e2e.server import ALL_COMERS, SURTITLE, Server, serving
 from tests.speech import audioeval_clips
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -29,7 +29,8 @@ async def until_logged(server: Server, text: str) -> None:
 
 async def test_a_hung_worker_costs_no_word_and_no_stop(tmp_path: Path) -> None:
     clip = next(clip for clip in audioeval_clips("en") if "fox" in clip.id)
-    with serving(tmp_path, FAULTY, SURTITLE_MODEL_TIMEOUT_SECONDS="5") as server:
+    settings = {"SURTITLE_MODEL_TIMEOUT_SECONDS": "5", **ALL_COMERS}
+    with serving(tmp_path, FAULTY, **settings) as server:
         before = (await stream(server, s16(clip.audio()), source="en")).text
         assert "fox" in before
         server.process.send_signal(signal.SIGUSR1)
@@ -63,7 +64,7 @@ async def test_a_stop_while_a_call_has_begun_to_hang(tmp_path: Path) -> None:
 
 async def test_a_stop_in_the_middle_of_batches(tmp_path: Path) -> None:
     clip = audioeval_clips("en")[0]
-    with serving(tmp_path) as server:
+    with serving(tmp_path, **ALL_COMERS) as server:
         asking = [
             asyncio.create_task(
                 stream(server, s16(clip.audio()), frame=3200, pace=REAL_TIME, source="en")

@@ -21,7 +21,7 @@ from websockets.asyncio.client import connect
 
 from streaming.types import SAMPLE_RATE
 from tests.e2e.client import REAL_TIME, Session, assert_well_formed, frames, s16
-from tests.e2e.server import Server, serving
+from tests.e2e.server import ALL_COMERS, Server, serving
 from tests.ops.proxy import ROOT, Proxy, proxy
 from tests.ops.test_prometheus import TOKEN, deployed, evaluated_rules, query, scraping, until
 from tests.redis_server import running_redis
@@ -54,6 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 "SURTITLE_PEPPER": "a pepper that both servers of this site share",
                 "SURTITLE_TRUSTED_PROXIES": "127.0.0.1",
                 "SURTITLE_METRICS_TOKEN": TOKEN,
+                **ALL_COMERS,
             }
             servers.append(stack.enter_context(serving(folder / str(number), **variables)))
         addresses = [f"{server.host}:{server.port}" for server in servers]

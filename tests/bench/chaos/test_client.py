@@ -24,9 +24,12 @@ class Stub:
     def __init__(self, *scenes: Scene) -> None:
         self._scenes = list(scenes)
         self.starts: list[dict[str, Any]] = []
+        self.paths: list[str] = []
         self.audio: list[bytes] = []
 
     async def handle(self, socket: ServerConnection) -> None:
+        assert socket.request is not None
+        self.paths.append(socket.request.path)
         self.starts.append(json.loads(await socket.recv()))
         self.audio.append(b"")
         await self._scenes.pop(0)(socket)
@@ -92,6 +95,7 @@ async def test_it_goes_on_from_where_the_server_says() -> None:
     async with speaking(stub) as speaker:
         record = await speaker.run(10)
     assert stub.starts[1]["resume"] == {"token": "t_1", "received_seq": 2}
+    assert stub.paths == ["/", "/?resume=1"]
     assert stub.audio[1] == AUDIO[2560:]
     assert record.text == "one two"
     assert len(record.interruptions) == 1
