@@ -24,9 +24,9 @@ from streaming.errors import Overloaded
 from streaming.types import Pressure
 
 _WAIT: Final = 0.035
-"""Seconds that finals may be expected to wait for each other, on average. With two workers and 0.2 s
-for a final that is about as many speakers as have 95 % of their finals within a second: these wait
-for partials, too, that have begun."""
+"""Seconds that finals may be expected to wait for each other, on average. With two workers and
+0.2 s for a final that is about as many speakers as have 95 % of their finals within a second: these
+wait for partials, too, that have begun."""
 _LEAST: Final = 0.35
 """Strain within which all are taken: on slow machines the waiting is the least of the delay."""
 _KEPT: Final = 0.5

@@ -21,7 +21,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 def test_what_two_speakers_say_is_heard_and_measured(server: Server, tmp_path: Path) -> None:
     clips = [
-        replace(clip, seconds=len(clip.audio()) / SAMPLE_RATE) for clip in audioeval_clips("en")
+        replace(clip, seconds=len(clip.audio()) / SAMPLE_RATE)
+        for clip in audioeval_clips("en")
+        if clip.id != "en/counting"  # how numbers are written differs from processor to processor
     ]
     model = ModelStore(tmp_path).speech("base")
     said = asyncio.run(pool(clips, seconds=60, seed=1, model=model, cache=tmp_path))

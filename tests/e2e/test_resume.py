@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import jiwer
 import numpy as np
 import pytest
 
 from app.cli.client import caption
 from app.cli.sources import paced
-from bench.corpus import error_rate
 from streaming.types import Audio
 from tests.e2e.proxy import Proxy
 from tests.e2e.server import Server, serving
@@ -25,7 +25,7 @@ from tests.speech import audioeval_clips
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+NUMBERS = ["ten", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 GAP = np.zeros(16_000, dtype=np.float32)
 
 
@@ -61,15 +61,22 @@ async def captioned(
     return events
 
 
+def letters(text: str) -> str:
+    """Without spaces, and with numbers in words: that one processor's "1, 2" is "1-2", or 12, on
+    another is no fault.
+    """
+    text = re.sub(r"\W", "", text.lower()).replace("10", NUMBERS[0])
+    return re.sub(r"\d", lambda figure: NUMBERS[int(figure.group())], text)
+
+
 def check(events: list[dict[str, Any]], text: str, *, resumed: int) -> None:
     readies = [event for event in events if event["type"] == "ready"]
     assert [ready.get("resumed", False) for ready in readies] == [False] + [True] * resumed
     finals = [event for event in events if event["type"] == "final"]
     heard = " ".join(event["text"] for event in finals)
-    # A number is written in words or in figures: both are right.
-    spelt = re.sub(r"\d+", lambda figure: NUMBERS[int(figure.group())], heard)
-    print(f"WER {error_rate([text], [spelt], 'en'):.1f}: {heard}")
-    assert error_rate([text], [spelt], "en") <= 5
+    wrong = 100 * jiwer.cer(letters(text), letters(heard))
+    print(f"{wrong:.1f} % of the letters are wrong: {heard}")
+    assert wrong <= 5
     starts = [(event["start"], event["end"]) for event in finals]
     assert all(one[1] <= two[0] + 0.01 for one, two in itertools.pairwise(starts))
     translated = [e["segment"] for e in events if e["type"] == "translation" and e["final"]]
