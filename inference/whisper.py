@@ -111,7 +111,7 @@ class WhisperRecognizer:
         self.replicas = replicas
         self.max_batch = max_batch
         self.beam_size = beam_size
-        self._final_seconds = Pressure().final_seconds
+        self._final_seconds: float | None = None
         # One model serves all threads: the weights are shared, each call runs on a free replica.
         self._dispatcher: Dispatcher[Row, Hypothesis] = Dispatcher(
             name=f"whisper-{name}",
@@ -227,7 +227,10 @@ class WhisperRecognizer:
     @property
     def pressure(self) -> Pressure:
         """See the port."""
-        return replace(self._dispatcher.pressure, final_seconds=self._final_seconds)
+        pressure = self._dispatcher.pressure
+        if self._final_seconds is None:
+            return pressure
+        return replace(pressure, final_seconds=self._final_seconds)
 
     def observe(self, observer: BatchObserver) -> None:
         """Have an observer told of each batch, in the worker's thread."""
@@ -241,7 +244,8 @@ class WhisperRecognizer:
         """
         for bucket in (BUCKETS[0], BUCKETS[-1]):
             self._engine.warm(bucket)
-        self._final_seconds = timed(self.work, 1)
+        if self._final_seconds is None:
+            self._final_seconds = timed(self.work, 1)
         if self.max_batch is None:
             most = _GPU_BATCH if self.device == "cuda" else _CPU_BATCH
             sizes = [size for size in BATCHES if size <= most]

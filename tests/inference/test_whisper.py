@@ -291,13 +291,17 @@ def test_warming_up_runs_the_shortest_and_the_longest_context_and_sizes_the_batc
         return encode(mels)
 
     monkeypatch.setattr(recognizer._engine, "_encode", watched)
+    assert recognizer.pressure.final_seconds == Pressure().final_seconds
     recognizer.warm_up()
+    measured = recognizer.pressure.final_seconds
+    assert measured != Pressure().final_seconds
     assert batches[:2] == [[BUCKETS[0]], [FULL]]
     assert {frames for batch in batches[2:] for frames in batch} == {1000}
     assert recognizer.max_batch in {len(batch) for batch in batches}
     found = len(batches)
     recognizer.warm_up()
     assert len(batches) == found + 2, "it is known by now"
+    assert recognizer.pressure.final_seconds == measured
 
 
 async def test_all_model_work_is_off_the_loop(
