@@ -17,13 +17,10 @@ from bench.chaos.servers import Process
 MEMORY: Final = 48.0
 """MiB that may stay of a server that was warm: models keep the buffers of the largest batch they
 have seen, and the allocator an arena for each thread of a pool. A thousand passers-by leave 30."""
-REPLICA: Final = 130.0
-"""MiB of a replica that has taken the place of one that hung: it shares its weights with nobody."""
 
 _STREAMS: Final = ("leases", "resume", "events")
 """Kinds of keys that a stream has in the store."""
 
-_NATIVE: Final = "native threads"
 _POOLS: Final = frozenset({"asyncio", "bergamot"})
 """Threads of pools that grow up to their bounds as they are used, and stay."""
 _MIB: Final = 1024 * 1024
@@ -39,18 +36,14 @@ class Census:
     memory: float
     """MiB resident."""
 
-    def beyond(self, before: Census, replicas: int = 0) -> dict[str, float]:
-        """What there is more of than there was, and how much.
-
-        ``replicas`` may have been replaced: each has memory and a native thread of its own then.
-        """
-        allowed = {_NATIVE: replicas}
+    def beyond(self, before: Census) -> dict[str, float]:
+        """What there is more of than there was, and how much."""
         grown: dict[str, float] = {
             name: count - before.counts.get(name, 0)
             for name, count in self.counts.items()
-            if count > before.counts.get(name, 0) + allowed.get(name, 0)
+            if count > before.counts.get(name, 0)
         }
-        if self.memory - before.memory > MEMORY + replicas * REPLICA:
+        if self.memory - before.memory > MEMORY:
             grown["MiB"] = round(self.memory - before.memory, 1)
         return grown
 
@@ -68,7 +61,7 @@ async def census(server: Process, store_port: int | None = None) -> Census:
     counts = {
         "sessions": max(len(sessions), held["sessions"]),
         "leases": held["leases"],
-        _NATIVE: process.num_threads() - sum(held["threads"].values()),
+        "native threads": process.num_threads() - sum(held["threads"].values()),
         "files": process.num_fds() - to_store,
         **{
             f"thread {name}": count for name, count in held["threads"].items() if name not in _POOLS
@@ -96,7 +89,6 @@ async def left_over(
     *,
     within: float = 60.0,
     store_port: int | None = None,
-    replicas: int = 0,
 ) -> dict[str, float]:
     """What a server holds more than before, and what the store still has of streams.
 
@@ -104,7 +96,7 @@ async def left_over(
     """
     deadline = time.monotonic() + within
     while True:
-        grown = (await census(server, store_port)).beyond(before, replicas)
+        grown = (await census(server, store_port)).beyond(before)
         if store_port is not None:
             grown |= await asyncio.to_thread(stored, store_port)
         if not grown or time.monotonic() > deadline:

@@ -92,7 +92,7 @@ async def worker_dies(stage: Stage) -> Outcome:
 
 async def worker_hangs(stage: Stage) -> Outcome:
     """A batch does not come back."""
-    return await _worker(stage, "model hangs for 30 s", {"kind": "hang", "seconds": 30}, replicas=1)
+    return await _worker(stage, "model hangs for 30 s", {"kind": "hang", "seconds": 30})
 
 
 async def terminated(stage: Stage) -> Outcome:
@@ -146,9 +146,7 @@ async def _network(stage: Stage, fault: str, harm: Callable[[Proxy], int]) -> Ou
         return await stage.suffer(fault, strike, speakers)
 
 
-async def _worker(
-    stage: Stage, name: str, fault: Mapping[str, object], *, replicas: int = 0
-) -> Outcome:
+async def _worker(stage: Stage, name: str, fault: Mapping[str, object]) -> Outcome:
     server = stage.servers[0]
     before = (await server.control({"do": "release"}))["injected"]
 
@@ -157,7 +155,7 @@ async def _worker(
 
     try:
         speakers = stage.speakers([server.stream_url])
-        outcome = await stage.suffer(name, strike, speakers, replicas=replicas)
+        outcome = await stage.suffer(name, strike, speakers)
     finally:
         after = (await server.control({"do": "release"}))["injected"]
     if after == before:

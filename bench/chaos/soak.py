@@ -26,8 +26,6 @@ from tests.redis_server import RedisServer
 
 _BETWEEN: Final = (4.0, 14.0)
 """Seconds between two faults."""
-_REPLICAS: Final = 2
-"""That servers here have, and that may hang."""
 _QUIET: Final = 5.0
 """Seconds before the end from which nothing breaks any more: what broke is still mended."""
 
@@ -61,7 +59,7 @@ class Soak:
         left: dict[str, float] = {}
         for server, held in zip(self.stage.servers, before, strict=True):
             await server.control({"do": "release"})
-            found = await left_over(server, held, store_port=port, replicas=_REPLICAS)
+            found = await left_over(server, held, store_port=port)
             left |= {f"{server.name} {what}": more for what, more in found.items()}
         return {
             "left": left,

@@ -106,13 +106,8 @@ class Stage:
             for speech in self.speeches
         ]
 
-    async def suffer(
-        self, fault: str, strike: Fault, speakers: Sequence[Speaker], *, replicas: int = 0
-    ) -> Outcome:
-        """Let all speak, strike once each has been heard, and see to the end of it.
-
-        So many ``replicas`` of a model may be replaced by it.
-        """
+    async def suffer(self, fault: str, strike: Fault, speakers: Sequence[Speaker]) -> Outcome:
+        """Let all speak, strike once each has been heard, and see to the end of it."""
         port = self.redis.port if self.redis is not None else None
         before = {server: await census(server, port) for server in self._running()}
         pids = {server: server.pid for server in before}
@@ -127,7 +122,7 @@ class Stage:
         left: dict[str, float] = {}
         for server, held in before.items():
             if server.running and server.pid == pids[server]:
-                found = await left_over(server, held, store_port=port, replicas=replicas)
+                found = await left_over(server, held, store_port=port)
                 left |= {f"{server.name} {what}": more for what, more in found.items()}
         return self._outcome(fault, records, left)
 
