@@ -23,11 +23,11 @@ from app.sessions import SessionRegistry
 from streaming.errors import Overloaded
 from streaming.types import Pressure
 
-_WAIT: Final = 0.035
-"""Seconds that finals may be expected to wait for each other, on average. With two workers and
-0.2 s for a final that is about as many speakers as have 95 % of their finals within a second: these
+_WAIT: Final = 0.05
+"""Seconds that finals may be expected to wait for each other, on average. Chosen, not measured:
+two cores hold twelve speakers, whose finals take about a quarter of the workers' time, and these
 wait for partials, too, that have begun."""
-_LEAST: Final = 0.35
+_LEAST: Final = 0.4
 """Strain within which all are taken: on slow machines the waiting is the least of the delay."""
 _KEPT: Final = 0.5
 """Which part of what is then left is for users with fewer streams than others."""
@@ -38,7 +38,7 @@ _BETWEEN: Final = 4.0
 and every second one is asked for twice, because the speaker goes on after a pause."""
 _HALVINGS: Final = 16
 _NEW_SECONDS: Final = 3.0
-_NEW_PART: Final = 0.05
+_NEW_PART: Final = 0.01
 """For how long a new session counts, and for how much of a speaker."""
 _RETRY_SECONDS: Final = 5.0
 _QUEUE_SECONDS: Final = 4.0
@@ -59,7 +59,7 @@ def has_room(
 
     ``live`` are all that are there: who has gone takes nothing any more. ``modest`` says that the
     speaker is of a user who has fewer streams than others. ``full`` is the strain beyond which no
-    more are taken, by default what suits so many workers.
+    more are taken, by default that of :func:`limit_of`.
     """
     if full is None:
         full = limit_of(pressure)
