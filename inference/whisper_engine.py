@@ -149,12 +149,16 @@ class WhisperEngine:
         batch = np.ascontiguousarray(np.stack(mels), dtype=np.float32)
         return self._model.encode(ctranslate2.StorageView.from_array(batch))
 
-    def _decode(self, works: Sequence[Work], frames: int) -> None:
-        """Decode from ``frames`` of context."""
+    def _encode_works(self, works: Sequence[Work], frames: int) -> Any:
         began = time.monotonic()
         encoded = self._encode([_lengthened(work.mel, frames) for work in works])
         for work in works:
             work.encode_seconds += time.monotonic() - began
+        return encoded
+
+    def _decode(self, works: Sequence[Work], frames: int) -> None:
+        """Decode from ``frames`` of context."""
+        encoded = self._encode_works(works, frames)
         self._choose_languages(works, encoded)
         answers = self._generate(works, encoded, beam_size=works[0].row.beam)
         for index, (work, answer) in enumerate(zip(works, answers, strict=True)):
@@ -240,33 +244,53 @@ class WhisperEngine:
             work.guards.append("repeats its context")
 
     def _redo(self, works: Sequence[Work]) -> None:
-        """Decode suspicious rows again with more context, and then by sampling.
-
-        Languages, too, are told apart better with more context.
-        """
-        unsure = {id(work) for work in works if work.unsure_of_language}
+        """Decode suspicious rows again with more context, and then by sampling."""
+        anew = self._detect_again([work for work in works if work.unsure_of_language])
         doubted = []
         for work in works:
             doubt = work.doubt(SHORT_LIMITS)
             if doubt is not None:
                 work.guards.append(doubt)
-            if doubt is not None or id(work) in unsure:
                 doubted.append(work)
-        short = [work for work in doubted if work.row.bucket < FULL]
+        short = [work for work in doubted if work.row.bucket < FULL and work not in anew]
         if short:
             first = [(work.answer, work.encoded) for work in short]
-            for work in short:
-                work.language_known = id(work) not in unsure
             self._decode(short, wider(short[0].row.bucket, short[0].row.priority))
             for work, (answer, encoded) in zip(short, first, strict=True):
-                work.redone = True
-                if id(work) not in unsure:  # else the first was perhaps in another language
-                    again = work.answer, work.encoded
-                    work.decoded, work.encoded = answer, encoded
-                    work.consider(*again)
+                again = work.answer, work.encoded
+                work.decoded, work.encoded = answer, encoded
+                work.consider(*again)
         for work in doubted:
             if work.doubt(FULL_LIMITS):
                 self._fall_back(work)
+
+    def _detect_again(self, works: Sequence[Work]) -> Sequence[Work]:
+        """Look for the language with all the context the model was trained with, and decode what
+        is in another one than was thought. Which those are.
+        """
+        short = [work for work in works if work.row.bucket < FULL]
+        if not short:
+            return ()
+        thought = [work.language for work in short]
+        encoded = self._encode_works(short, FULL)
+        for work in short:
+            work.language_known = False
+        self._choose_languages(short, encoded)
+        other = [
+            index
+            for index, (work, language) in enumerate(zip(short, thought, strict=True))
+            if work.language != language
+        ]
+        if not other:
+            return ()
+        anew = [short[index] for index in other]
+        encoded = _rows_of([(encoded, index) for index in other])
+        answers = self._generate(anew, encoded, beam_size=anew[0].row.beam)
+        for index, (work, answer) in enumerate(zip(anew, answers, strict=True)):
+            work.redone = True
+            work.decoded = answer
+            work.encoded = work.widest = (encoded, index)
+        return anew
 
     def _fall_back(self, work: Work) -> None:
         """Sample at rising temperatures, without the prompt, which may be what misleads."""
