@@ -36,6 +36,10 @@ _OVERTAKEN = "A newer request took its place."
 _LAST_CALLS: Final = 5.0
 """Seconds that ``close`` waits for what runs."""
 _SUSPECTS: Final = 64
+_MOST_HUNG: Final = 2
+"""Calls that one job may have hang: each holds a thread and a replica for good, perhaps."""
+_MOST_LOST: Final = 3
+"""Workers that one job may cost. One that dies is replaced at no cost."""
 _AWAY_SECONDS: Final = 5.0
 
 
@@ -50,8 +54,9 @@ class Dispatcher(Generic[J, R]):
     the replica of a worker that takes the place of one that hung or died; by default it is the
     same.
 
-    A job whose worker is lost is done once more, alone in its batch. If that worker is lost, too,
-    it fails, and so does whatever is asked of its segment again: it is probably what hangs.
+    A job whose worker is lost is done once more, alone in its batch. After two calls that hung, or
+    three lost workers of any kind, it fails, and so does whatever is asked of its segment again: it
+    is probably what is wrong.
     """
 
     def __init__(
@@ -83,9 +88,11 @@ class Dispatcher(Generic[J, R]):
         self._changed = threading.Condition(lock)
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
         self._again: dict[asyncio.Future[R], Ticket[J]] = {}
-        """The second tickets of jobs whose worker was lost."""
+        """The newest tickets of jobs whose worker was lost."""
+        self._cost: dict[asyncio.Future[R], list[Fault]] = {}
+        """What became of the workers of these jobs."""
         self._suspects: deque[tuple[str, int]] = deque(maxlen=_SUSPECTS)
-        """Sessions and segments whose jobs cost two workers."""
+        """Sessions and segments whose jobs cost too many workers."""
         self._closed = False
         self._started = False
         self._crew = Crew[Backend[J, R], _Batch[J]](
@@ -149,6 +156,7 @@ class Dispatcher(Generic[J, R]):
             raise
         finally:
             self._again.pop(future, None)
+            self._cost.pop(future, None)
 
     async def close(self) -> None:
         """Stop: what runs is finished and delivered, what waits fails with ``ModelUnavailable``.
@@ -298,7 +306,7 @@ class Dispatcher(Generic[J, R]):
         with self._changed:
             self._crew.restarts += 1
 
-    def _worker_lost(self, tickets: _Batch[J], _fault: Fault) -> None:
+    def _worker_lost(self, tickets: _Batch[J], fault: Fault) -> None:
         """Do the jobs of a lost worker once more, on any other. The lock is held."""
         now = self._clock()
         failures: list[tuple[asyncio.Future[R], SurtitleError]] = []
@@ -307,7 +315,7 @@ class Dispatcher(Generic[J, R]):
             future = self._futures.pop(ticket, None)
             if future is None:  # nobody waits for it any more
                 continue
-            if (error := self._retry(ticket.job, future, now)) is not None:
+            if (error := self._retry(ticket.job, future, fault, now)) is not None:
                 self._failed += 1
                 failures.append((future, error))
         if self._crew.hopeless:
@@ -316,11 +324,15 @@ class Dispatcher(Generic[J, R]):
         self._changed.notify_all()
         deliver(failures)
 
-    def _retry(self, job: J, future: asyncio.Future[R], now: float) -> SurtitleError | None:
+    def _retry(
+        self, job: J, future: asyncio.Future[R], fault: Fault, now: float
+    ) -> SurtitleError | None:
         """Queue a job again; or why it fails."""
         if self._closed:
             return ModelUnavailable(f"{self.name} has stopped.")
-        if future in self._again:
+        cost = self._cost.setdefault(future, [])
+        cost.append(fault)
+        if cost.count(Fault.HUNG) >= _MOST_HUNG or len(cost) >= _MOST_LOST:
             self._suspects.append((job.session, job.segment))
             return self._failure(f"{self.name} gave up on this.")
         try:

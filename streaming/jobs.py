@@ -21,8 +21,9 @@ class Jobs:
     """The open questions of one session.
 
     A partial is waited for ``patience`` seconds, and where a queue is full a final is asked for
-    again after ``pause``. ``progressed`` is called after each answer; ``guarded`` around each task
-    sees to what breaks.
+    again after ``pause``. The session learns as much later that a final could not be recognised,
+    when it is worth asking again: what broke then has a moment to pass. ``progressed`` is called
+    after each answer; ``guarded`` around each task sees to what breaks.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class Jobs:
             late = Overloaded(f"no answer within {self._patience:g} s")
             self._session.receive_recognition_failure(job, late)
         except SurtitleError as error:
+            if error.retryable and not partial:
+                await asyncio.sleep(self._pause)
             self._session.receive_recognition_failure(job, error)
         else:
             self._session.receive_hypothesis(job, hypothesis)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from bench.chaos.record import Heard, Interruption, Record
+from bench.chaos.record import Failure, Heard, Interruption, Record
 from streaming.types import SAMPLE_RATE
 
 BYTES_PER_SECOND: Final = SAMPLE_RATE * 2
@@ -63,7 +63,6 @@ class Speaker:
         self._resumes = resumes
         self._start: Mapping[str, Any] = {"type": "start", "source": "en", **start}
         self._attempts = 0
-        self._began: float | None = None
         self._token: str | None = None
         self._received = 0
         self._offset = 0.0
@@ -139,7 +138,7 @@ class Speaker:
         start = dict(self._start)
         if self._token is not None:
             start["resume"] = {"token": self._token, "received_seq": self._received}
-        elif self._began is not None:
+        elif self.record.began is not None:
             self._begin_anew()
         await socket.send(json.dumps(start))
         async with asyncio.timeout(_ANSWER_SECONDS):
@@ -147,7 +146,7 @@ class Speaker:
                 if event["type"] != "error":
                     self.record.broken_promises.append(f"{event['type']} before ready")
                     continue
-                self.record.errors[event["code"]] += 1
+                self._fail(event["code"])
                 if event["code"] in _UNRESUMABLE:
                     self._begin_anew()
                     self._received = event["seq"]
@@ -156,8 +155,8 @@ class Speaker:
 
     def _ready(self, event: dict[str, Any]) -> int:
         now = time.monotonic()
-        if self._began is None:
-            self._began = now
+        if self.record.began is None:
+            self.record.began = now
         for interruption in self.record.interruptions:
             if interruption.back is None:
                 interruption.back = now
@@ -185,11 +184,11 @@ class Speaker:
         return round(seconds * SAMPLE_RATE) * 2
 
     async def _send(self, socket: ClientConnection, position: int) -> None:
-        assert self._began is not None  # noqa: S101 - set by `ready`
+        assert self.record.began is not None  # noqa: S101 - set by `ready`
         while position < len(self._audio):
             end = min(position + FRAME, len(self._audio))
             if self._pace is not None:
-                due = self._began + end / BYTES_PER_SECOND / self._pace
+                due = self.record.began + end / BYTES_PER_SECOND / self._pace
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
             await socket.send(self._audio[position:end])
             position = end
@@ -220,19 +219,22 @@ class Speaker:
             case {"type": "warning", "code": code}:
                 record.warnings[code] += 1
             case {"type": "error", "code": code}:
-                record.errors[code] += 1
+                self._fail(code)
             case {"type": "done"}:
                 record.done = True
 
     def _hear(self, event: dict[str, Any]) -> None:
-        assert self._began is not None  # noqa: S101 - set by `ready`
+        assert self.record.began is not None  # noqa: S101 - set by `ready`
         final = Heard(
             start=self._offset + event["start"],
             end=self._offset + event["end"],
             text=event["text"],
-            at=time.monotonic() - self._began,
+            at=time.monotonic() - self.record.began,
         )
         self.record.finals.append(final)
+
+    def _fail(self, code: str) -> None:
+        self.record.failures.append(Failure(code, time.monotonic()))
 
     def _note(self, error: Exception) -> None:
         """One more reason to connect again."""

@@ -37,6 +37,14 @@ class Interruption:
         return float("inf") if self.back is None else self.back - self.lost
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error that the client was told, fatal or not, in monotonic seconds."""
+
+    code: str
+    at: float
+
+
 @dataclass(slots=True)
 class Record:
     """Everything of one stream, however many connections and sessions it took."""
@@ -48,18 +56,24 @@ class Record:
     refused: Counter[str] = field(default_factory=Counter)
     """Attempts to connect that failed, by HTTP status or kind of failure."""
     warnings: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    """By code, fatal or not."""
+    failures: list[Failure] = field(default_factory=list)
     anew: int = 0
     """Sessions that could not be resumed, so that another was begun."""
     broken_promises: list[str] = field(default_factory=list)
     """What the protocol rules out: events out of order, audio asked for that was finalised."""
     done: bool = False
     """Whether the server has said that everything is final."""
+    began: float | None = None
+    """When it began to speak, in monotonic seconds."""
 
     @property
     def text(self) -> str:
         return " ".join(final.text.strip() for final in self.finals)
+
+    @property
+    def errors(self) -> Counter[str]:
+        """What the client was told, by code."""
+        return Counter(failure.code for failure in self.failures)
 
     @property
     def recovery(self) -> float:

@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from bench.chaos.compare import Difference, compare, doubled, unlike
+from bench.chaos.compare import Difference, Span, compare, doubled, unlike
 from bench.chaos.record import Heard, Interruption, Record
 from bench.chaos.speech import Speech
 from bench.metrics import quantile, rounded
@@ -19,6 +19,10 @@ References = Sequence[Sequence[Sequence[Heard]]]
 
 _ANNOUNCED = frozenset({"draining"})
 """Errors that tell a client to go on elsewhere, which it does."""
+
+_BEFORE: Final = 45.0
+_AFTER: Final = 30.0
+"""Seconds around an utterance in which faults may have to do with it: a call may hang as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,15 @@ def tally(
         runs = references[one.speech]
         found = compare(runs, one.record.finals, speech.spans)
         differences += found
-        wrong += unlike(
-            f"speech {one.speech}",
-            speech.spans,
-            (runs[0], one.record.finals),
-            [not difference.alike for difference in found],
+        unlike_ones = [not difference.alike for difference in found]
+        texts = unlike(
+            f"speech {one.speech}", speech.spans, (runs[0], one.record.finals), unlike_ones
         )
+        spans = [span for span, chosen in zip(speech.spans, unlike_ones, strict=True) if chosen]
+        wrong += [
+            f"{text}{_meanwhile(one.record, span, struck)}"
+            for text, span in zip(texts, spans, strict=True)
+        ]
         errors += Counter(
             {code: n for code, n in one.record.errors.items() if code not in _ANNOUNCED}
         )
@@ -93,6 +100,21 @@ def tally(
         "struck": len(struck),
         "faults": by_fault(struck, interruptions),
     }
+
+
+def _meanwhile(record: Record, span: Span, struck: Sequence[Struck]) -> str:
+    """What struck and what was told from shortly before an utterance until shortly after it."""
+    if record.began is None:
+        return ""
+    since, until = record.began + span.start - _BEFORE, record.began + span.end + _AFTER
+    events = [
+        *((one.at, one.fault) for one in struck),
+        *((one.at, f"error {one.code}") for one in record.failures),
+    ]
+    told = [
+        f"{at - record.began:.1f} s: {what}" for at, what in sorted(events) if since < at < until
+    ]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def by_fault(

@@ -48,13 +48,14 @@ class Model:
     def run(self, jobs: Sequence[Job]) -> Sequence[str | SurtitleError]:
         texts = [job.text for job in jobs]
         self.hospital.done.append((self.number, texts))
-        hangs = "hang" in texts and not self.hospital.hung
-        if hangs or "poison" in texts:
+        marks = {mark for text in texts for mark in text.split()}
+        hangs = "hang" in marks and not self.hospital.hung
+        if hangs or "poison" in marks:
             self.hospital.hung = True
             self.hospital.entered.release()
             gate = self.hospital.gates.get(self.number, self.hospital.release)
             assert gate.wait(60)
-        if self.mortal and "die" in texts:
+        if self.mortal and "die" in marks:
             raise SystemExit(1)
         return [text.upper() for text in texts]
 
@@ -265,6 +266,37 @@ async def test_what_hangs_wherever_it_runs_fails_and_is_not_tried_again(
     with pytest.raises(RecognitionFailed):
         await dispatcher.submit(Job("poison", segment=7, revision=1))
     assert dispatcher.stats.staff.hung == 2
+    assert await dispatcher.submit(Job("well", segment=8)) == "WELL"
+
+
+async def test_what_hangs_once_and_meets_a_dying_worker_is_done_all_the_same(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    """Two faults that have nothing to do with it, one after the other."""
+    mortal = iter([True, False])
+    dispatcher = make(renew=lambda _backend, _fault: Model(hospital, mortal=next(mortal)))
+    (task,) = await submitted(dispatcher, Job("hang die"))
+    dispatcher.start()
+    await stuck(hospital)
+    pass_time(dispatcher, clock, 61)
+    assert await task == "HANG DIE"
+    assert dispatcher.stats.staff.retried == 2
+    assert [texts for _, texts in hospital.done] == 3 * [["hang die"]]
+    assert dispatcher._cost == {}
+
+
+async def test_what_all_workers_die_of_fails_and_is_not_tried_again(
+    make: Make, hospital: Hospital
+) -> None:
+    dispatcher = make(renew=lambda _backend, _fault: Model(hospital))
+    (task,) = await submitted(dispatcher, Job("die", segment=7))
+    dispatcher.start()
+    with pytest.raises(RecognitionFailed):
+        await task
+    assert len(hospital.done) == 3
+    with pytest.raises(RecognitionFailed):
+        await dispatcher.submit(Job("die", segment=7, revision=1))
+    assert len(hospital.done) == 3
     assert await dispatcher.submit(Job("well", segment=8)) == "WELL"
 
 

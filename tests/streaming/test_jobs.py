@@ -45,7 +45,7 @@ class Told(StreamSession):
 class Desk:
     """Jobs with fake models, and what became of them."""
 
-    def __init__(self, *, patience: float = 20.0) -> None:
+    def __init__(self, *, patience: float = 20.0, pause: float = 0.001) -> None:
         self.session = Told()
         self.recognizer = FakeRecognizer()
         self.translator = FakeTranslator()
@@ -57,7 +57,7 @@ class Desk:
             self.recognizer,
             self.translator,
             patience=patience,
-            pause=0.001,
+            pause=pause,
             guarded=self._guarded,
             progressed=self._progressed,
         )
@@ -125,10 +125,21 @@ async def test_a_failure_is_an_answer() -> None:
     async with desk.open():
         desk.jobs.recognize(heard("alpha"))
         desk.jobs.translate(written("Hello."))
-    assert [code for _, code in desk.session.answers] == [
-        "recognition_failed",
-        "translation_failed",
-    ]
+    told = {code for _, code in desk.session.answers}
+    assert told == {"recognition_failed", "translation_failed"}
+
+
+async def test_what_may_pass_is_told_of_a_final_after_a_moment_and_of_a_partial_at_once() -> None:
+    desk = Desk(pause=3600)
+    partial, final = heard("alpha", Priority.PARTIAL), heard("bravo", revision=1)
+    desk.recognizer.fail_next(RecognitionFailed("once"), RecognitionFailed("once"))
+    desk.jobs.recognize(final)
+    desk.jobs.recognize(partial)
+    async with asyncio.timeout(20):
+        await desk.answered.wait()
+    assert desk.session.answers == [(partial, "recognition_failed")]
+    (waiting,) = (task for task in desk.jobs.tasks if not task.done())
+    waiting.cancel()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 
 from bench.chaos.compare import Span
-from bench.chaos.record import Heard, Interruption, Record
+from bench.chaos.record import Failure, Heard, Interruption, Record
 from bench.chaos.speech import Speech
 from bench.chaos.tally import Struck, Told, by_fault, tally
 
@@ -41,9 +39,19 @@ def test_what_is_missing_is_wrong_and_one_that_gave_up_an_error() -> None:
 
 def test_being_sent_elsewhere_is_no_error() -> None:
     moved = record(ONE, TWO)
-    moved.errors = Counter(draining=1, recognition_failed=1)
+    moved.failures = [Failure("draining", 1.0), Failure("recognition_failed", 2.0)]
     found = tally([Told(0, moved)], [], [SPEECH], UNDISTURBED)
     assert found["errors"] == {"recognition_failed": 1}
+
+
+def test_what_is_wrong_is_told_with_what_broke_about_then() -> None:
+    short = record(ONE)
+    short.began = 100.0
+    short.failures = [Failure("recognition_failed", 107.5)]
+    struck = [Struck("long before", 40.0), Struck("worker dies", 106.0), Struck("later", 150.0)]
+    found = tally([Told(0, short)], struck, [SPEECH], UNDISTURBED)
+    meanwhile = "6.0 s: worker dies, 7.5 s: error recognition_failed"
+    assert found["wrong"] == [f"speech 0 at 4.0 s: {TWO!r} became '' ({meanwhile})"]
 
 
 def test_interruptions_are_those_of_the_fault_before_them() -> None:
