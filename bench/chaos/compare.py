@@ -124,6 +124,23 @@ def compare(
     ]
 
 
+def right(
+    undisturbed: Sequence[Sequence[Heard]],
+    heard: Sequence[Heard],
+    spans: Sequence[Span],
+    texts: Sequence[str],
+) -> list[bool]:
+    """Of the utterances that all undisturbed runs heard as a person wrote them down, whether they
+    were heard so here. What the model mishears by itself says nothing of faults.
+    """
+    references = [by_utterance(run, spans) for run in undisturbed]
+    return [
+        difference(text, found).alike
+        for number, (text, found) in enumerate(zip(texts, by_utterance(heard, spans), strict=True))
+        if all(difference(text, reference[number]).alike for reference in references)
+    ]
+
+
 def unlike(
     name: str,
     spans: Sequence[Span],

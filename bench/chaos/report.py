@@ -28,9 +28,10 @@ starts the server.
   such runs, of which the nearest counts, utterance by utterance. Before random faults one of them
   has everything decoded greedily, as busy servers do, and the same speakers speak as they do
   afterwards, for some minutes without a fault: a hard recording is not heard the same way twice.
-  How often such an undisturbed session differs from all others is told, too. *Lost* are words that
-  are gone with nothing in their place, *added* are words that there were not, *changed* are others.
-  Words are compared as Whisper's own evaluation does.
+  How often such an undisturbed session differs from all others is told, too, and so are the
+  recordings that the model hears right whenever nothing breaks. *Lost* are words that are gone
+  with nothing in their place, *added* are words that there were not, *changed* are others. Words
+  are compared as Whisper's own evaluation does.
 - *Correct* is an utterance of which at most one word in seven, or one word, is lost, added or
   changed: what is decoded beside other streams may differ by a word without any fault.
 - *Doubled* are finals of audio that was final already.
@@ -47,7 +48,8 @@ _SOAK: Final = """\
 
 - {utterances} utterances, of which **{correct}** are final and correct, and {word_for_word} word
   for word as in an undisturbed run
-{calm}- words: {lost} of {words} lost, {added} added, {changed} changed; {doubled} doubled finals
+{right}{calm}\
+- words: {lost} of {words} lost, {added} added, {changed} changed; {doubled} doubled finals
 - errors that clients were told, and speakers that gave up, by utterances: **{rate}** ({told})
 - {sessions} sessions, {interruptions} interruptions; until the session went on p50 {p50} s, p95
   {p95} s, longest {longest} s; {anew} could not be resumed
@@ -137,6 +139,7 @@ def _soak(soak: Mapping[str, Any]) -> str:
     told = _SOAK.format_map(
         {
             **soak,
+            "right": _right(soak),
             "calm": _calm(soak.get("calm") or {}),
             "correct": f"{soak['correct_share']:.2%}",
             "word_for_word": f"{soak['alike_word_for_word']:.2%}",
@@ -163,6 +166,15 @@ def _soak(soak: Mapping[str, Any]) -> str:
         for one in soak["faults"]
     ]
     return "\n".join(lines)
+
+
+def _right(soak: Mapping[str, Any]) -> str:
+    if not soak.get("known"):
+        return ""
+    return (
+        f"- {soak['known']} of them are of recordings that were heard as a person wrote them down "
+        f"whenever nothing\n  broke: **{soak['right_share']:.2%}** were so here, too\n"
+    )
 
 
 def _calm(calm: Mapping[str, Any]) -> str:

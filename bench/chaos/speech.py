@@ -16,10 +16,13 @@ from streaming.types import SAMPLE_RATE
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One stream's audio as 16 kHz s16le, and when each utterance of it is spoken."""
+    """One stream's audio as 16 kHz s16le, when each utterance of it is spoken, and what it is, as a
+    person wrote it down.
+    """
 
     audio: bytes
     spans: tuple[Span, ...]
+    texts: tuple[str, ...]
 
     @property
     def seconds(self) -> float:
@@ -35,13 +38,16 @@ def speeches(clips: Sequence[Clip], *, count: int, seconds: float, seed: int) ->
 def _speech(clips: Sequence[Clip], seconds: float, draw: random.Random) -> Speech:
     parts: list[bytes] = []
     spans: list[Span] = []
+    texts: list[str] = []
     order: list[Clip] = []
     at = 0.0
     while at < seconds:
         order = order or draw.sample(list(clips), len(clips))
-        audio = spaced(order.pop().audio())
+        clip = order.pop()
+        audio = spaced(clip.audio())
         end = at + len(audio) / SAMPLE_RATE
         spans.append(Span(at, end))
+        texts.append(clip.text or "")
         parts.append(np.round(np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
         at = end
-    return Speech(b"".join(parts), tuple(spans))
+    return Speech(b"".join(parts), tuple(spans), tuple(texts))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bench.chaos.compare import Difference, Span, compare, doubled, unlike
+from bench.chaos.compare import Difference, Span, compare, doubled, right, unlike
 from bench.chaos.record import Heard, Interruption, Record
 from bench.chaos.speech import Speech
 from bench.metrics import quantile, rounded
@@ -52,12 +52,14 @@ def tally(
     """What the page shows."""
     differences: list[Difference] = []
     wrong: list[str] = []
+    known: list[bool] = []
     errors: Counter[str] = Counter()
     for one in told:
         speech = speeches[one.speech]
         runs = references[one.speech]
         found = compare(runs, one.record.finals, speech.spans)
         differences += found
+        known += right(runs, one.record.finals, speech.spans, speech.texts)
         unlike_ones = [not difference.alike for difference in found]
         texts = unlike(
             f"speech {one.speech}", speech.spans, (runs[0], one.record.finals), unlike_ones
@@ -83,6 +85,8 @@ def tally(
             sum(one.lost + one.added + one.changed == 0 for one in differences), count
         ),
         "wrong": wrong,
+        "known": len(known),
+        "right_share": _share(sum(known), len(known)),
         "words": text.words,
         "lost": text.lost,
         "added": text.added,

@@ -7,9 +7,9 @@ from bench.chaos.record import Failure, Heard, Interruption, Record
 from bench.chaos.speech import Speech
 from bench.chaos.tally import Struck, Told, by_fault, tally
 
-SPEECH = Speech(bytes(2 * 16_000 * 8), (Span(0.0, 4.0), Span(4.0, 8.0)))
 ONE = "the quick brown fox jumps over the lazy dog"
 TWO = "and then it sleeps for the rest of the day"
+SPEECH = Speech(bytes(2 * 16_000 * 8), (Span(0.0, 4.0), Span(4.0, 8.0)), (ONE, TWO))
 
 
 def record(*texts: str) -> Record:
@@ -42,6 +42,16 @@ def test_being_sent_elsewhere_is_no_error() -> None:
     moved.failures = [Failure("draining", 1.0), Failure("recognition_failed", 2.0)]
     found = tally([Told(0, moved)], [], [SPEECH], UNDISTURBED)
     assert found["errors"] == {"recognition_failed": 1}
+
+
+def test_what_the_model_mishears_by_itself_says_nothing_of_faults() -> None:
+    misheard = "and then it sweeps far the wrist of the bay"
+    undisturbed = [[record(ONE, TWO).finals, record(ONE, misheard).finals]]
+    found = tally([Told(0, record(ONE, "a third hearing"))], [], [SPEECH], undisturbed)
+    assert found["correct_share"] == 0.5
+    assert (found["known"], found["right_share"]) == (1, 1.0)
+    found = tally([Told(0, record("the", TWO))], [], [SPEECH], undisturbed)
+    assert (found["known"], found["right_share"]) == (1, 0.0)
 
 
 def test_what_is_wrong_is_told_with_what_broke_about_then() -> None:
