@@ -61,7 +61,7 @@ class Crew(Generic[B, W]):
     ``serve`` is what a worker's thread does: take work, tell :meth:`begin`, do it, and go on as
     long as :meth:`end` says so. ``lock`` is the owner's; all methods but :meth:`start`,
     :meth:`join` and :meth:`look` are called with it held, and so is ``lost``, which is given the
-    work of a lost worker.
+    work of a lost worker: None if it had none, and was the last.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Crew(Generic[B, W]):
         backends: Sequence[B],
         lock: threading.RLock,
         serve: Callable[[Worker[B, W]], None],
-        lost: Callable[[W, Fault], None],
+        lost: Callable[[W | None, Fault], None],
         renew: Renew[B] | None = None,
         policy: Supervision | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -218,7 +218,7 @@ class Crew(Generic[B, W]):
             logger.critical("%s: too many calls hang; only a restart helps", self.name)
         else:
             self._hire(worker, fault)
-        if worker.work is not None:
+        if worker.work is not None or self.hopeless:
             self._lost(worker.work, fault)
 
     def _hire(self, lost: Worker[B, W], fault: Fault) -> None:
@@ -290,7 +290,8 @@ class Crew(Generic[B, W]):
             self._abandoned -= 1
             logger.warning("%s: a call that was given up has returned", self.name)
             if len(self._workers) < self.wanted and not self._closed:
-                self._hire(lost, Fault.DIED)
+                # One that never got a replica would go back to what hangs.
+                self._hire(lost, lost.fault or Fault.DIED)
             else:
                 # Ends with this method, without the lock: freeing a model takes its time.
                 _let_go = self._recall(lost)

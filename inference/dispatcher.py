@@ -306,11 +306,13 @@ class Dispatcher(Generic[J, R]):
         with self._changed:
             self._crew.restarts += 1
 
-    def _worker_lost(self, tickets: _Batch[J], fault: Fault) -> None:
-        """Do the jobs of a lost worker once more, on any other. The lock is held."""
+    def _worker_lost(self, tickets: _Batch[J] | None, fault: Fault) -> None:
+        """Do the jobs of a lost worker once more, on any other; without another, fail all that
+        waits. The lock is held.
+        """
         now = self._clock()
         failures: list[tuple[asyncio.Future[R], SurtitleError]] = []
-        for ticket in tickets:
+        for ticket in tickets or ():
             self._queue.done(ticket, now)
             future = self._futures.pop(ticket, None)
             if future is None:  # nobody waits for it any more

@@ -323,8 +323,11 @@ class SileroDetector:
             (float(probabilities[index, 0]), states[:, index].copy()) for index in range(len(batch))
         ]
 
-    def _worker_lost(self, batch: list[Request], _fault: Fault) -> None:
-        """Ask another thread, once, in the old order. The lock is held."""
+    def _worker_lost(self, batch: list[Request] | None, _fault: Fault) -> None:
+        """Ask another thread, once, in the old order; without one, fail all that waits. The lock is
+        held.
+        """
+        batch = batch or []
         failed = [one for one in batch if one.retried or self._closed or self._crew.hopeless]
         again = [one for one in batch if one not in failed]
         for request in again:

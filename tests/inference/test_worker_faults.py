@@ -7,6 +7,7 @@ import logging
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -248,6 +249,40 @@ async def test_a_stand_in_that_comes_back_is_not_taken_for_what_still_hangs(
         await asyncio.to_thread(thread.join, 30)
         assert await dispatcher.submit(Job("next")) == "NEXT"
         assert hospital.done[-1] == (used, ["next"])
+
+
+async def test_a_stand_in_that_could_not_be_loaded_is_not_taken_for_what_still_hangs(
+    make: Make, hospital: Hospital, clock: Clock
+) -> None:
+    loading, failing = threading.Event(), threading.Event()
+    made: list[int] = []
+
+    def renew(backend: Backend[Job, str], fault: Fault) -> Backend[Job, str]:
+        if fault is Fault.DIED:
+            return backend
+        if not loading.is_set():
+            loading.set()
+            assert failing.wait(30)
+            raise RuntimeError("no memory after all")
+        model = Model(hospital, mortal=False)
+        made.append(model.number)
+        return model
+
+    dispatcher = make(renew=renew, policy=replace(POLICY, most_abandoned=1))
+    (task,) = await submitted(dispatcher, Job("hang"))
+    dispatcher.start()
+    await stuck(hospital)
+    pass_time(dispatcher, clock, 61)
+    assert await asyncio.to_thread(loading.wait, 30)
+    pass_time(dispatcher, clock, POLICY.loading + 1)
+    assert dispatcher.stats.staff.exhausted
+    with pytest.raises(ModelUnavailable):
+        await task
+    failing.set()
+    second = next(t for t in threading.enumerate() if t.name == "model-1")
+    await asyncio.to_thread(second.join, 30)
+    assert await dispatcher.submit(Job("next")) == "NEXT"
+    assert hospital.done[-1] == (made[0], ["next"])
 
 
 async def test_what_hangs_wherever_it_runs_fails_and_is_not_tried_again(
