@@ -61,6 +61,9 @@ _LONGEST_LOOP: Final = 8
 _LEAK: Final = 6
 """Tokens of a phrase that is hardly the same by chance."""
 
+_HASTY: Final = 0.6
+"""Part of :data:`TOKENS_PER_SECOND` that nobody exceeds who says everything twice."""
+
 LIKELY_LANGUAGE: Final = 0.6
 """A language less probable than this is looked for again with full context.
 
@@ -130,8 +133,12 @@ def wider(bucket: int, priority: Priority) -> int:
 
 def most_tokens(language: str, frames: int) -> int:
     """New tokens that speech of this length can have, generously."""
-    rate = DENSE_TOKENS_PER_SECOND if language in DENSE else TOKENS_PER_SECOND
-    return min(MOST_TOKENS, round(8 + rate * frames / 100))
+    return min(MOST_TOKENS, round(8 + _rate(language) * frames / 100))
+
+
+def _rate(language: str) -> float:
+    """Tokens a second, more than of any speech."""
+    return DENSE_TOKENS_PER_SECOND if language in DENSE else TOKENS_PER_SECOND
 
 
 def token_cap(language: str, bucket: int) -> int:
@@ -170,6 +177,9 @@ def suspicion(
         "token cap reached": decoded.capped,
         "too many tokens for its length": len(decoded.tokens) > most,
         "repeats itself": loops(decoded.tokens),
+        "says a phrase twice in the time of one": doubles(
+            decoded.tokens, most=_HASTY * _rate(language) * samples / SAMPLE_RATE
+        ),
         "compresses too well": compression_ratio(decoded.text) > limits.compression,
         "improbable": decoded.log_probability < limits.log_probability,
     }
@@ -193,6 +203,18 @@ def loops(tokens: Sequence[int]) -> bool:
         tokens[start : start + 2 * size] == tokens[start + size : start + 3 * size]
         for size in range(2, longest + 1)
         for start in range(len(tokens) - 3 * size + 1)
+    )
+
+
+def doubles(tokens: Sequence[int], *, most: float) -> bool:
+    """Whether a phrase comes twice on end, in more than ``most`` tokens.
+
+    A refrain or a response does so as well, but takes twice the time.
+    """
+    return len(tokens) > most and any(
+        tokens[start : start + size] == tokens[start + size : start + 2 * size]
+        for size in range(_LEAK, len(tokens) // 2 + 1)
+        for start in range(len(tokens) - 2 * size + 1)
     )
 
 

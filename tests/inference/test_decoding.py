@@ -127,6 +127,18 @@ def test_an_answer_that_is_nothing_but_a_phrase_said_again_loops() -> None:
     assert not loops((1, 2, 3, 1, 2, 3, 1))
 
 
+def test_a_sentence_said_twice_is_doubted_only_where_there_is_time_for_one() -> None:
+    sentence = tuple(range(20))
+    twice = decoded(tokens=(*sentence, *sentence))
+    assert doubt(twice, seconds=5.6) == "says a phrase twice in the time of one"
+    assert doubt(twice, seconds=8.0) is None, "a refrain"
+    assert doubt(decoded(tokens=tuple(range(40))), seconds=5.6) is None, "a fast speaker"
+    short = decoded(tokens=(1, 2, 3, 4, 5, 1, 2, 3, 4, 5))
+    assert doubt(short, seconds=1.5) is None, "thank you very much, thank you very much"
+    thai = suspicion(twice, samples=round(5.6 * SAMPLE_RATE), limits=SHORT_LIMITS, language="th")
+    assert thai is None, "tokens of letters"
+
+
 @pytest.mark.parametrize(
     ("seconds", "no_speech", "log_probability", "silent"),
     [
