@@ -19,7 +19,7 @@ from tests.redis_server import RedisServer
 PATIENCE: Final = 180.0
 """Seconds, beyond the length of what is spoken, after which a speaker has not been served."""
 
-KEEP: Final = {"SURTITLE_RESUME_SECONDS": "15"}
+KEEP: Final = {"SURTITLE_RESUME_SECONDS": "6"}
 """Settings of servers that go through one fault at a time: sessions are kept less long than usual,
 since it is waited after each that none is left."""
 
