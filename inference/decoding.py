@@ -62,7 +62,7 @@ _LEAK: Final = 6
 """Tokens of a phrase that is hardly the same by chance."""
 
 _HASTY: Final = 0.6
-"""Part of :data:`TOKENS_PER_SECOND` that nobody exceeds who says everything twice."""
+"""Part of :data:`TOKENS_PER_SECOND` above which a phrase that comes twice was hardly said twice."""
 
 LIKELY_LANGUAGE: Final = 0.6
 """A language less probable than this is looked for again with full context.

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, TypeVar
 
@@ -41,6 +42,16 @@ _MOST_HUNG: Final = 2
 _MOST_LOST: Final = 3
 """Workers that one job may cost. One that dies is replaced at no cost."""
 _AWAY_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Again(Generic[J]):
+    """A job that is done again."""
+
+    ticket: Ticket[J]
+    """Its newest."""
+    cost: tuple[Fault, ...]
+    """What became of the workers that had it."""
 
 
 class Dispatcher(Generic[J, R]):
@@ -87,10 +98,8 @@ class Dispatcher(Generic[J, R]):
         lock = threading.RLock()
         self._changed = threading.Condition(lock)
         self._futures: dict[Ticket[J], asyncio.Future[R]] = {}
-        self._again: dict[asyncio.Future[R], Ticket[J]] = {}
-        """The newest tickets of jobs whose worker was lost."""
-        self._cost: dict[asyncio.Future[R], list[Fault]] = {}
-        """What became of the workers of these jobs."""
+        self._again: dict[asyncio.Future[R], _Again[J]] = {}
+        """Jobs whose worker was lost."""
         self._suspects: deque[tuple[str, int]] = deque(maxlen=_SUSPECTS)
         """Sessions and segments whose jobs cost too many workers."""
         self._closed = False
@@ -150,13 +159,13 @@ class Dispatcher(Generic[J, R]):
             return await future
         except asyncio.CancelledError:
             with self._changed:
-                ticket = self._again.get(future, ticket)
+                if (again := self._again.get(future)) is not None:
+                    ticket = again.ticket
                 self._futures.pop(ticket, None)
                 self._queue.cancel(ticket)
             raise
         finally:
             self._again.pop(future, None)
-            self._cost.pop(future, None)
 
     async def close(self) -> None:
         """Stop: what runs is finished and delivered, what waits fails with ``ModelUnavailable``.
@@ -332,8 +341,8 @@ class Dispatcher(Generic[J, R]):
         """Queue a job again; or why it fails."""
         if self._closed:
             return ModelUnavailable(f"{self.name} has stopped.")
-        cost = self._cost.setdefault(future, [])
-        cost.append(fault)
+        before = self._again.get(future)
+        cost = (fault,) if before is None else (*before.cost, fault)
         if cost.count(Fault.HUNG) >= _MOST_HUNG or len(cost) >= _MOST_LOST:
             self._suspects.append((job.session, job.segment))
             return self._failure(f"{self.name} gave up on this.")
@@ -344,7 +353,7 @@ class Dispatcher(Generic[J, R]):
         ticket.group = object()  # equal to no other: it shares its batch with none
         self._retried += 1
         self._futures[ticket] = future
-        self._again[future] = ticket
+        self._again[future] = _Again(ticket, cost)
         losers = [self._futures.pop(loser, None) for loser in displaced]
         self._superseded += len(displaced)
         deliver([(loser, Superseded(_OVERTAKEN)) for loser in losers if loser is not None])

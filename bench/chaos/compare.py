@@ -6,7 +6,7 @@ when nothing goes wrong: what is missing then was lost by the fault, not mishear
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -146,11 +146,14 @@ def unlike(
     spans: Sequence[Span],
     texts: tuple[Iterable[Heard], Iterable[Heard]],
     chosen: Sequence[bool],
+    also: Callable[[Span], str] = lambda _span: "",
 ) -> list[str]:
-    """For each chosen utterance, what was heard of it undisturbed and under faults, to be read."""
+    """For each chosen utterance, what was heard of it undisturbed and under faults, to be read, and
+    what there is ``also`` to be told.
+    """
     before, after = (by_utterance(finals, spans) for finals in texts)
     return [
-        f"{name} at {span.start:.1f} s: {was!r} became {became!r}"
+        f"{name} at {span.start:.1f} s: {was!r} became {became!r}{also(span)}"
         for span, was, became, wanted in zip(spans, before, after, chosen, strict=True)
         if wanted
     ]

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from bench.chaos.compare import Difference, Span, compare, doubled, right, unlike
@@ -60,15 +61,13 @@ def tally(
         found = compare(runs, one.record.finals, speech.spans)
         differences += found
         known += right(runs, one.record.finals, speech.spans, speech.texts)
-        unlike_ones = [not difference.alike for difference in found]
-        texts = unlike(
-            f"speech {one.speech}", speech.spans, (runs[0], one.record.finals), unlike_ones
+        wrong += unlike(
+            f"speech {one.speech}",
+            speech.spans,
+            (runs[0], one.record.finals),
+            [not difference.alike for difference in found],
+            partial(_meanwhile, one.record, struck),
         )
-        spans = [span for span, chosen in zip(speech.spans, unlike_ones, strict=True) if chosen]
-        wrong += [
-            f"{text}{_meanwhile(one.record, span, struck)}"
-            for text, span in zip(texts, spans, strict=True)
-        ]
         errors += Counter(
             {code: n for code, n in one.record.errors.items() if code not in _ANNOUNCED}
         )
@@ -106,7 +105,7 @@ def tally(
     }
 
 
-def _meanwhile(record: Record, span: Span, struck: Sequence[Struck]) -> str:
+def _meanwhile(record: Record, struck: Sequence[Struck], span: Span) -> str:
     """What struck and what was told from shortly before an utterance until shortly after it."""
     if record.began is None:
         return ""

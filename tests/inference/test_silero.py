@@ -287,6 +287,36 @@ async def test_a_round_that_hangs_is_done_again_and_changes_no_stream() -> None:
     await detector.close()
 
 
+async def test_who_waits_is_told_when_the_last_thread_hangs_while_it_loads() -> None:
+    first, clock = Wrapped(), Clock()
+    first.hang_in = 1
+    loads, loaded = threading.Event(), threading.Event()
+
+    def renew() -> Wrapped:
+        loads.set()
+        assert loaded.wait(60)
+        return Wrapped()
+
+    policy = Supervision(longest=5, loading=10, most_abandoned=1)
+    detector = SileroDetector(first, gate=None, renew=renew, supervision=policy, clock=clock)
+    detector.start()
+    asked = asyncio.create_task(detector.open().detect(spoken()[:2]))
+    assert await asyncio.to_thread(first.entered.wait, 30)
+    for _ in range(12):
+        clock.now += 0.5
+        detector._crew.look()
+    assert await asyncio.to_thread(loads.wait, 30)
+    for _ in range(22):
+        clock.now += 0.5
+        detector._crew.look()
+    async with asyncio.timeout(20):
+        with pytest.raises(ModelUnavailable):
+            await asked
+    first.release.set()
+    loaded.set()
+    await detector.close()
+
+
 async def test_a_session_that_dies_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
     class Dying:
         def run(self, *_arguments: object) -> None:

@@ -318,7 +318,7 @@ async def test_what_hangs_once_and_meets_a_dying_worker_is_done_all_the_same(
     assert await task == "HANG DIE"
     assert dispatcher.stats.staff.retried == 2
     assert [texts for _, texts in hospital.done] == 3 * [["hang die"]]
-    assert dispatcher._cost == {}
+    assert dispatcher._again == {}
 
 
 async def test_what_all_workers_die_of_fails_and_is_not_tried_again(

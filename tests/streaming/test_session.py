@@ -509,13 +509,14 @@ def test_a_failed_translation_is_tried_again_then_told() -> None:
 # ---------------------------------------------------------------- failure
 
 
-def test_a_failed_final_is_tried_again() -> None:
+def test_a_failed_final_is_tried_three_times_more() -> None:
     harness = Harness()
     harness.start(source="en")
     harness.speak("alpha bravo")
-    job = harness.recognitions.pop()
-    harness.session.receive_recognition_failure(job, RecognitionFailed("once"))
-    harness.pump()
+    for _ in range(3):
+        job = harness.recognitions.pop()
+        harness.session.receive_recognition_failure(job, RecognitionFailed("for now"))
+        harness.pump()
     harness.settle()
     assert harness.texts == ["alpha bravo"]
     assert harness.codes == []
