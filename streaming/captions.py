@@ -22,8 +22,8 @@ from streaming.stabilizer import units
 from streaming.translations import Translations
 from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, Word, seconds
 
-_ATTEMPTS: Final = 3
-"""How often a final that could not be recognised is asked for again."""
+_ATTEMPTS: Final = 4
+"""How often a final is asked for until it is told that it could not be recognised."""
 _UNANSWERED: Final = 2
 """Partials of an utterance that may be asked for and not answered before listening stops. With
 more, the text shown would lag further and further behind."""

@@ -511,9 +511,10 @@ def test_a_failed_translation_is_tried_again_then_told() -> None:
 
 def test_a_failed_final_is_tried_three_times_more() -> None:
     harness = Harness()
-    harness.start(source="en")
+    harness.start(source="en", interim=False)
     harness.speak("alpha bravo")
-    for _ in range(3):
+    harness.say(type="finalize")
+    for _ in range(1 + 3):  # the final on trial, and three of the final itself
         job = harness.recognitions.pop()
         harness.session.receive_recognition_failure(job, RecognitionFailed("for now"))
         harness.pump()
@@ -552,7 +553,7 @@ def test_a_final_of_which_nothing_was_heard_is_told_and_so_is_its_marker() -> No
         harness.session.receive_recognition_failure(job, RecognitionFailed("always"))
         harness.pump()
         asked += 1
-    assert asked > 1, "it is asked for again"
+    assert asked == 1 + 4, "on trial, and then three times more than once"
     told = [event for event in harness.events if isinstance(event, wire.ErrorEvent)]
     assert [(event.code, event.retryable, event.details) for event in told] == [
         ("recognition_failed", True, {"segment": 0})
