@@ -131,7 +131,8 @@ async def test_what_cannot_be_done_is_refused(case: Case) -> None:
 
 
 async def test_of_partials_the_newest_is_always_answered(case: Case) -> None:
-    audio = case.spoken[0][0]
+    # Of few words: a beginning of many may be heard so wrongly that it is no answer.
+    audio = case.spoken[1][0]
     revisions = [
         case.job(
             revision=number, priority=Priority.PARTIAL, audio=audio[: len(audio) * number // 5]
