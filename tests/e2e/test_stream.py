@@ -119,7 +119,9 @@ async def test_finals_are_the_same_however_the_audio_is_cut(server: Server, inte
         # Single bytes: a second of them is 32,000 messages, so only the beginning.
         session = await stream(server, data, frame=frame, source="en", interim=interim)
         assert_well_formed(session)
-        found[frame] = session.finals
+        # How fast it is sent decides which partials there is time for, and the letters of what
+        # they promise stay as they were shown: then only the words are the same.
+        found[frame] = [normalize(text, "en") if interim else text for text in session.finals]
     assert len({tuple(texts) for texts in found.values()}) == 1, found
 
 
