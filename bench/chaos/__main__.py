@@ -6,6 +6,7 @@
 
 Results go to ``chaos.json`` in ``--out``; ``chaos.md`` is made from it. Needs redis-server and a
 corpus of speech (see :mod:`bench.corpus`), and for a full disk the right to mount a file system.
+Random faults strike speech that the model hears right where nothing breaks.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from bench.chaos.report import publish, row
 from bench.chaos.scenarios import FAULTS, Scenario
 from bench.chaos.servers import Process, pair
 from bench.chaos.soak import Soak
-from bench.chaos.speech import speeches
+from bench.chaos.speech import heard_right, speeches
 from bench.chaos.stage import KEEP, Stage
 from bench.corpus import Clip, default_manifest, read_manifest
 from bench.load.speech import fitting
 from bench.machine import machine
+from bench.quality.offline import OfflineReader
+from inference.models import ModelStore
+from inference.silero import SileroDetector
 from tests.redis_server import REQUIRE, RedisServer, running_redis
 
 _SHARED = {**FAULTS, **HOSTILE}
@@ -49,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     parser.add_argument(
         "--faults", type=_names, default=[*_SHARED, *MACHINE], help="names, or none (default: all)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "surtitle-bench"
     )
     parser.add_argument("--streams", type=int, default=5, help="speakers through each fault")
     parser.add_argument("--seconds", type=float, default=20.0, help="what each of them speaks")
@@ -92,10 +99,12 @@ async def _measure(arguments: argparse.Namespace, clips: Sequence[Clip], folder:
     if rows:
         text = publish(arguments.out, faults={**_circumstances(), "rows": rows})
     if arguments.minutes:
+        plain = await _heard_right(clips, arguments.cache)
         with running_redis(folder / "redis") as redis:
             async with pair(folder, redis) as servers:
-                soak = await _soak(arguments, clips, servers, redis)
-        text = publish(arguments.out, soak=soak)
+                soak = await _soak(arguments, plain, servers, redis)
+        recordings = {"recordings": len(plain), "recordings_tried": len(clips)}
+        text = publish(arguments.out, soak={**recordings, **soak})
     return text
 
 
@@ -103,6 +112,17 @@ async def _row(scenario: Scenario, stage: Stage) -> dict[str, Any]:
     result = row(await scenario(stage))
     print(result, file=sys.stderr, flush=True)
     return result
+
+
+async def _heard_right(clips: Sequence[Clip], cache: Path) -> list[Clip]:
+    model = ModelStore(cache / "data").speech("base")
+    detector = SileroDetector.load()
+    detector.start()
+    try:
+        reader = OfflineReader(model.path, model.name, "int8", cache / "offline")
+        return await heard_right(clips, reader, detector)
+    finally:
+        await detector.close()
 
 
 async def _soak(

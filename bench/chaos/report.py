@@ -28,7 +28,8 @@ starts the server.
   such runs, of which the nearest counts, utterance by utterance. Before random faults one of them
   has everything decoded greedily, as busy servers do, and the same speakers speak as they do
   afterwards, for some minutes without a fault: a hard recording is not heard the same way twice.
-  How often such an undisturbed session differs from all others is told, too, and so are the
+  Random faults strike recordings that the model hears right by itself; how often an undisturbed
+  session differs from all others even so is told, too, and so are the
   recordings that the model hears right whenever nothing breaks. *Lost* are words that are gone
   with nothing in their place, *added* are words that there were not, *changed* are others. Words
   are compared as Whisper's own evaluation does.
@@ -44,7 +45,7 @@ starts the server.
 """
 
 _SOAK: Final = """\
-{minutes:g} minutes, {streams} speakers at a time, {struck} faults, seed {seed}:
+{minutes:g} minutes, {streams} speakers at a time, {struck} faults, seed {seed}{plain}:
 
 - {utterances} utterances, of which **{correct}** are final and correct, and {word_for_word} word
   for word as in an undisturbed run
@@ -139,6 +140,7 @@ def _soak(soak: Mapping[str, Any]) -> str:
     told = _SOAK.format_map(
         {
             **soak,
+            "plain": _plain(soak),
             "right": _right(soak),
             "calm": _calm(soak.get("calm") or {}),
             "correct": f"{soak['correct_share']:.2%}",
@@ -166,6 +168,15 @@ def _soak(soak: Mapping[str, Any]) -> str:
         for one in soak["faults"]
     ]
     return "\n".join(lines)
+
+
+def _plain(soak: Mapping[str, Any]) -> str:
+    if "recordings" not in soak:
+        return ""
+    return (
+        f". They speak what\nof {soak['recordings_tried']} recordings the model hears word for word "
+        f"as a person wrote it down, reading each\nalone and whole: {soak['recordings']}"
+    )
 
 
 def _right(soak: Mapping[str, Any]) -> str:

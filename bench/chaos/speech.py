@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.chaos.compare import Span
-from bench.corpus import Clip
-from bench.load.speech import spaced
+from bench.corpus import Clip, errors
+from bench.load.speech import LANGUAGE, spaced
+from bench.quality.offline import OfflineReader
+from streaming.ports import VoiceDetector
 from streaming.types import SAMPLE_RATE
 
 
@@ -33,6 +35,23 @@ def speeches(clips: Sequence[Clip], *, count: int, seconds: float, seed: int) ->
     """``count`` different streams of at least ``seconds`` each, drawn from some clips."""
     draw = random.Random(seed)  # noqa: S311 - no secret
     return [_speech(clips, seconds, draw) for _ in range(count)]
+
+
+async def heard_right(
+    clips: Sequence[Clip], reader: OfflineReader, detector: VoiceDetector
+) -> list[Clip]:
+    """The recordings that the model alone hears word for word as a person wrote them down. What it
+    mishears by itself it hears one way here and another there, and says nothing of faults.
+    """
+    return [
+        clip
+        for clip in clips
+        if clip.text
+        and errors(
+            clip.text, (await reader.read(clip.audio(), LANGUAGE, detector)).text, LANGUAGE
+        ).rate
+        == 0
+    ]
 
 
 def _speech(clips: Sequence[Clip], seconds: float, draw: random.Random) -> Speech:
