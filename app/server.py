@@ -26,7 +26,9 @@ from app.factory import create_app
 from app.logging import configure
 from app.services import Services, build_services
 from app.settings import Settings, variable
+from app.state import patiently
 from app.supervisor import READY, STOPPING, notify
+from guards.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -185,13 +187,13 @@ def server_config(settings: Settings, app: ASGIApp | None = None) -> uvicorn.Con
 async def _serve(settings: Settings, config: uvicorn.Config, say: Say, build: Build) -> int:
     server = Server(config)
     with server.capture_signals(), contextlib.closing(bind(settings.host, settings.port)) as sock:
-        services = await _unless_stopped(server, build(settings, say))
-        if services is None:
+        ready = await _unless_stopped(server, _ready(settings, say, build))
+        if ready is None:
             return 0
+        services, key = ready
         server.services = services
         try:
-            address = _address(settings, sock)
-            lines = await _introduction(services, address)
+            lines = _introduction(settings, _address(settings, sock), key)
             server.announce = lambda: say("\n".join(lines))
             config.app = create_app(settings, services)
             try:
@@ -204,6 +206,33 @@ async def _serve(settings: Settings, config: uvicorn.Config, say: Say, build: Bu
     return 0
 
 
+async def _ready(settings: Settings, say: Say, build: Build) -> tuple[Services, str | None]:
+    """The services, and the admin key if it is a new one."""
+    services = await build(settings, say)
+    try:
+        return services, await admin_key(services)
+    except BaseException:
+        await _close(services)
+        raise
+
+
+async def admin_key(services: Services) -> str | None:
+    """Make sure that there is an admin key; its text, if it is a new one.
+
+    Raises :class:`ServeError` when the store stays away.
+    """
+    settings = services.settings
+    given = settings.admin_key.get_secret_value() if settings.admin_key else None
+    if given is not None and len(given) < _LONG_ENOUGH:
+        log.warning("SURTITLE_ADMIN_KEY is short enough to be guessed", characters=_LONG_ENOUGH)
+    try:
+        return await patiently(
+            lambda: services.keyring.ensure_admin(given), settings.redis_wait_seconds
+        )
+    except StoreUnavailable as error:
+        raise ServeError(f"{variable('redis_url')}: {error.message}") from error
+
+
 async def _close(services: Services) -> None:
     """Close in order; or, where something hangs in a library, leave without it."""
     closing = asyncio.create_task(services.close())
@@ -214,9 +243,11 @@ async def _close(services: Services) -> None:
     await closing
 
 
-async def _unless_stopped(server: Server, building: Awaitable[Services]) -> Services | None:
-    """The services, or None when a signal came first."""
-    task = asyncio.ensure_future(building)
+async def _unless_stopped(
+    server: Server, coming: Awaitable[tuple[Services, str | None]]
+) -> tuple[Services, str | None] | None:
+    """What comes, or None when a signal came first."""
+    task = asyncio.ensure_future(coming)
     stopping = asyncio.create_task(server.stopping.wait())
     await asyncio.wait((task, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -226,7 +257,8 @@ async def _unless_stopped(server: Server, building: Awaitable[Services]) -> Serv
         # Threads in the middle of loading a model can't be stopped, and the loop would wait for
         # them. Nobody has been served, nothing is half written that a start would not mend.
         leave(0)
-    await task.result().close()
+    services, _ = task.result()
+    await services.close()
     return None
 
 
@@ -278,13 +310,9 @@ def _address(settings: Settings, sock: socket.socket) -> str:
     return f"{'https' if settings.secure else 'http'}://{host}:{port}/"
 
 
-async def _introduction(services: Services, address: str) -> list[str]:
+def _introduction(settings: Settings, address: str, key: str | None) -> list[str]:
     """What tells people where the server is, and the first time its admin key."""
-    given = services.settings.admin_key
-    if given is not None and len(given.get_secret_value()) < _LONG_ENOUGH:
-        log.warning("SURTITLE_ADMIN_KEY is short enough to be guessed", characters=_LONG_ENOUGH)
-    key = await services.keyring.ensure_admin(given.get_secret_value() if given else None)
     if key is not None:
         return [f"Admin key, shown this once: {key}", f"Open {address}#key={key}"]
-    where = "SURTITLE_ADMIN_KEY is one; " if given else ""
+    where = "SURTITLE_ADMIN_KEY is one; " if settings.admin_key else ""
     return [f"API keys: {where}`surtitle keys create` makes more", f"Open {address}"]

@@ -279,7 +279,9 @@ async def build_services(
     tiers = load_tiers(settings)
     breakers = Breakers.of(settings)
     stack = contextlib.AsyncExitStack()
-    state = await stack.enter_async_context(opened(settings, breakers))
+    state = await stack.enter_async_context(
+        opened(settings, breakers, patience=settings.redis_wait_seconds)
+    )
     try:
         tokens, closers = await asyncio.to_thread(
             build_tokens, settings, state.keyring, state.pepper

@@ -108,6 +108,13 @@ class Settings(BaseSettings):
     redis_prefix: str = Field(
         "surtitle", pattern=r"^[\w.:-]{1,64}$", description="Beginning of every key in Redis."
     )
+    redis_wait_seconds: float = Field(
+        30.0,
+        ge=0,
+        le=600,
+        description="How long a server that starts waits for a Redis that does not answer, until "
+        "it gives up.",
+    )
     pepper: SecretStr | None = Field(
         None,
         min_length=32,

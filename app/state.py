@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+import stamina
 
 from app.breakers import Breakers
 from app.settings import Settings, SettingsError, variable
@@ -35,6 +38,8 @@ from guards.sqlite_usage import SqliteJournal, SqliteUsage
 from guards.tickets import MemoryTickets, Tickets
 from guards.windows import MemoryWindows, Windows
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
@@ -53,8 +58,11 @@ class State:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, breakers: Breakers | None = None) -> AsyncIterator[State]:
-    """The state for as long as the block lasts. ``breakers`` gets that of Redis.
+async def opened(
+    settings: Settings, breakers: Breakers | None = None, *, patience: float = 0.0
+) -> AsyncIterator[State]:
+    """The state for as long as the block lasts. ``breakers`` gets that of Redis, for which is
+    waited for ``patience`` seconds where it does not answer.
 
     Raises :class:`~app.settings.SettingsError` when it can't be had as the settings want it.
     """
@@ -71,7 +79,7 @@ async def opened(settings: Settings, breakers: Breakers | None = None) -> AsyncI
         breaker = (breakers or Breakers.of(settings)).breaker("redis")
         redis = RedisHome(address, prefix=settings.redis_prefix, breaker=breaker)
         try:
-            await _agree(redis, pepper)
+            await _agree(redis, pepper, patience)
             yield _shared(settings, database, redis, pepper)
         finally:
             await redis.close()
@@ -119,12 +127,23 @@ def _pepper(settings: Settings) -> bytes:
         raise SettingsError(f"{variable('data_dir')}: {error}") from error
 
 
-async def _agree(redis: RedisHome, pepper: bytes) -> None:
+async def patiently(ask: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Ask a store, and ask again for so many seconds while it is away.
+
+    Raises ``StoreUnavailable`` when it was away all the time.
+    """
+    if not seconds:
+        return await ask()
+    caller = stamina.AsyncRetryingCaller(attempts=None, timeout=seconds, wait_max=1.0)
+    return await caller(StoreUnavailable, ask)
+
+
+async def _agree(redis: RedisHome, pepper: bytes, patience: float) -> None:
     """Make sure that this server hashes keys as those did that wrote them."""
     mine = fingerprint(pepper).encode()
     key = redis.key("pepper")
     try:
-        await redis.run(lambda: redis.client.set(key, mine, nx=True))
+        await patiently(lambda: redis.run(lambda: redis.client.set(key, mine, nx=True)), patience)
         theirs: bytes | None = await redis.run(lambda: redis.client.get(key))
     except StoreUnavailable as error:
         raise SettingsError(f"{variable('redis_url')}: Redis does not answer") from error

@@ -25,14 +25,14 @@ drops what it should forward, and what goes wrong in a model is put before it by
 starts the server.
 
 - The reference is what the same servers make of the same audio when nothing goes wrong: several
-  such runs, of which the nearest counts, utterance by utterance. Before random faults one of them
-  has everything decoded greedily, as busy servers do, and the same speakers speak as they do
-  afterwards, for some minutes without a fault: a hard recording is not heard the same way twice.
-  Random faults strike recordings that the model hears right by itself; how often an undisturbed
-  session differs from all others even so is told, too, and so are the
-  recordings that the model hears right whenever nothing breaks. *Lost* are words that are gone
+  such runs, of which the nearest counts, utterance by utterance. *Lost* are words that are gone
   with nothing in their place, *added* are words that there were not, *changed* are others. Words
   are compared as Whisper's own evaluation does.
+- Random faults strike recordings that the model hears right when it reads each alone and whole:
+  others are heard in many ways even if nothing breaks. Before the faults one of the runs has
+  everything decoded greedily, as busy servers do, and the same speakers speak as they do
+  afterwards, for some minutes without a fault. How often such an undisturbed session differs from
+  all others is told, too, and so are the recordings heard right in all of them.
 - *Correct* is an utterance of which at most one word in seven, or one word, is lost, added or
   changed: what is decoded beside other streams may differ by a word without any fault.
 - *Doubled* are finals of audio that was final already.
@@ -174,8 +174,8 @@ def _plain(soak: Mapping[str, Any]) -> str:
     if "recordings" not in soak:
         return ""
     return (
-        f". They speak what\nof {soak['recordings_tried']} recordings the model hears word for word "
-        f"as a person wrote it down, reading each\nalone and whole: {soak['recordings']}"
+        f". They speak\n{soak['recordings']} of {soak['recordings_tried']} recordings: those that "
+        "the model hears word for word as a person wrote them down,\nreading each alone and whole"
     )
 
 

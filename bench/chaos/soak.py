@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -46,6 +47,8 @@ class Soak:
     down: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while one of the servers is not there: never both."""
     lines: list[Line] = field(default_factory=list)
+    unmended: int = 0
+    """How often a server did not start, and was started once more."""
     _mending: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def run(self) -> dict[str, Any]:
@@ -61,6 +64,8 @@ class Soak:
             await server.control({"do": "release"})
             found = await left_over(server, held, store_port=port)
             left |= {f"{server.name} {what}": more for what, more in found.items()}
+        if self.unmended:
+            left["server that did not start"] = self.unmended
         return {
             "left": left,
             "minutes": self.minutes,
@@ -237,7 +242,13 @@ async def _end(soak: Soak, draw: random.Random, number: signal.Signals) -> None:
     async def succeed() -> None:
         try:
             await server.ended()
-            await server.start()
+            try:
+                await server.start()
+            except RuntimeError as error:
+                # It is told with what is left. A supervisor would start it again, too.
+                print(error, file=sys.stderr, flush=True)
+                soak.unmended += 1
+                await server.start()
         finally:
             soak.down.release()
 

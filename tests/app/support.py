@@ -80,7 +80,9 @@ async def services(
     effective = Settings(data_dir=tmp_path, **settings)
     breakers = Breakers.of(effective)
     stack = AsyncExitStack()
-    state = await stack.enter_async_context(opened(effective, breakers))
+    state = await stack.enter_async_context(
+        opened(effective, breakers, patience=effective.redis_wait_seconds)
+    )
     tokens, closers = build_tokens(effective, state.keyring, state.pepper)
     fakes.services = Services(
         settings=effective,

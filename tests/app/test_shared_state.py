@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from app.cli import main
+from app.server import ServeError, admin_key
 from app.settings import SettingsError
 from guards.leases import TTL
 from guards.principal import Tier
@@ -326,8 +327,63 @@ async def test_without_redis_the_start_stops_with_one_line(
 ) -> None:
     server.stop()
     with pytest.raises(SettingsError, match=r"^REDIS_URL: Redis does not answer$"):
-        async with services(tmp_path, **shared(server)):
+        async with services(tmp_path, redis_wait_seconds=0, **shared(server)):
             pass
+
+
+async def test_a_server_that_starts_waits_for_redis(tmp_path: Path, server: RedisServer) -> None:
+    server.stop()
+    log = tmp_path / "log"
+    environment = {"REDIS_URL": server.url, "SURTITLE_PEPPER": PEPPER}
+    with log.open("wb") as file:
+        process = await start(tmp_path, file, **environment)
+    try:
+        async with asyncio.timeout(30):
+            while b"redis does not answer" not in log.read_bytes():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.05)
+        server.start()
+        async with httpx.AsyncClient(base_url=f"http://{await address_of(process)}") as http:
+            assert (await http.get("/health/simple")).status_code == 200
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in log.read_bytes()
+
+
+async def test_a_server_that_waits_for_redis_can_be_stopped(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    server.stop()
+    log = tmp_path / "log"
+    environment = {"REDIS_URL": server.url, "SURTITLE_PEPPER": PEPPER}
+    with log.open("wb") as file:
+        process = await start(tmp_path, file, **environment)
+    async with asyncio.timeout(30):
+        while b"redis does not answer" not in log.read_bytes():  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.05)
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in log.read_bytes()
+
+
+@pytest.mark.parametrize("wait", [0, 30])
+async def test_redis_that_is_lost_while_models_load_is_waited_for(
+    tmp_path: Path, server: RedisServer, wait: float
+) -> None:
+    async with services(tmp_path, redis_wait_seconds=wait, **shared(server)) as found:
+        server.stop()
+        asking = asyncio.create_task(admin_key(found.services))
+        if wait:
+            await asyncio.sleep(0.5)
+            assert not asking.done()
+            server.start()
+            key = await asking
+            assert key is None or key.startswith("sk_surtitle_")
+        else:
+            with pytest.raises(ServeError, match=r"^REDIS_URL: Redis does not answer\.$"):
+                await asking
 
 
 async def test_everything_that_may_be_forgotten_has_an_end_and_all_have_the_prefix(

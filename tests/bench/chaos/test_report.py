@@ -38,6 +38,8 @@ def test_faults_and_a_soak_are_published_together(tmp_path: Path) -> None:
         "streams": 3,
         "seed": 7,
         "left": {},
+        "recordings": 47,
+        "recordings_tried": 103,
         "known": 400,
         "right_share": 0.9975,
         "calm": {"minutes": 10.0, "utterances": 200, "wrong": ["one"]},
@@ -45,6 +47,7 @@ def test_faults_and_a_soak_are_published_together(tmp_path: Path) -> None:
     text = publish(tmp_path, soak=soak)
     assert LINE in text
     assert "20 minutes, 3 speakers at a time, 1 faults, seed 7" in text
+    assert "47 of 103 recordings" in text
     assert "400 of them" in text
     assert "**99.75%** were so here" in text
     assert "10 minutes without a fault: 200 utterances, of which\n  99.50% are correct" in text
