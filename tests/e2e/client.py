@@ -70,7 +70,8 @@ def assert_well_formed(session: Session) -> None:
 
 async def stream(
     server: Server,
-    *turns: bytes,
+    data: bytes,
+    *,
     frame: int = 32_000,
     pace: float | None = None,
     stop: bool = True,
@@ -78,11 +79,9 @@ async def stream(
 ) -> Session:
     """Send audio and collect every event until the close.
 
-    Each of the ``turns`` but the first is sent when the finals of the one before are there.
     ``pace``: bytes per second, or None for as fast as the server reads.
     """
     session = Session()
-    marked = asyncio.Event()
     async with websockets.connect(
         server.stream_url, additional_headers=server.headers, max_size=None
     ) as socket:
@@ -90,17 +89,12 @@ async def stream(
 
         async def send() -> None:
             clock = asyncio.get_running_loop()
-            for number, turn in enumerate(turns):
-                if number:
-                    marked.clear()
-                    await socket.send(json.dumps({"type": "finalize", "marker": number}))
-                    await marked.wait()
-                began, sent = clock.time(), 0
-                for part in frames(turn, frame):
-                    await socket.send(part)
-                    sent += len(part)
-                    if pace is not None:
-                        await asyncio.sleep(max(0.0, began + sent / pace - clock.time()))
+            began, sent = clock.time(), 0
+            for part in frames(data, frame):
+                await socket.send(part)
+                sent += len(part)
+                if pace is not None:
+                    await asyncio.sleep(max(0.0, began + sent / pace - clock.time()))
             if stop:
                 await socket.send('{"type": "stop"}')
 
@@ -108,8 +102,6 @@ async def stream(
         try:
             async for message in socket:
                 session.events.append(json.loads(message))
-                if session.events[-1]["type"] == "marker":
-                    marked.set()
         except websockets.ConnectionClosedError:
             pass
         finally:

@@ -12,7 +12,6 @@ import websockets
 
 from bench.corpus import Clip, error_rate, normalize, utterances
 from inference.models import ModelStore
-from streaming.types import SAMPLE_RATE
 from tests.e2e.client import REAL_TIME, Session, assert_well_formed, s16, stream
 from tests.e2e.server import Server
 from tests.speech import audioeval_clips, dev_clips
@@ -110,16 +109,22 @@ async def test_the_last_word_is_not_lost_on_stop(server: Server) -> None:
 
 @pytest.mark.parametrize("interim", [False, True])
 async def test_finals_are_the_same_however_the_audio_is_cut(server: Server, interim: bool) -> None:
-    pause = np.zeros(SAMPLE_RATE, dtype=np.float32)
-    turns = [s16(np.concatenate([clip.audio(), pause])) for clip in english()[:3]]
+    clips = english()[:3] if dev_clips() else list(audioeval_clips("en"))
+    audio = np.concatenate(
+        [part for clip in clips for part in (clip.audio(), np.zeros(16_000, dtype=np.float32))]
+    )[: 20 * 16_000]
+    data = s16(audio)
     found = {}
+    hurried = {}
     for frame in (1, 333, 640, 3_200, 32_000):
-        # In turns: else it is a matter of time whether the final before is known as context.
-        session = await stream(server, *turns, frame=frame, source="en", interim=interim)
+        session = await stream(server, data, frame=frame, source="en", interim=interim)
         assert_well_formed(session)
-        # It is one, too, which partials are answered, and a promise keeps its letters.
-        found[frame] = [normalize(text, "en") if interim else text for text in session.finals]
+        # Where partials were given up, what is promised depends on the load, and that is told.
+        told = [event["code"] for event in session.of("warning")]
+        (hurried if "degraded" in told else found)[frame] = session.finals
     assert len({tuple(texts) for texts in found.values()}) == 1, found
+    # Single bytes are 640,000 messages: beside them a slow machine has no time for a partial.
+    assert hurried.keys() <= {1}, hurried
 
 
 @pytest.mark.parametrize("other", ["fr", "pt"])
