@@ -173,9 +173,10 @@ def _soak(soak: Mapping[str, Any]) -> str:
 def _plain(soak: Mapping[str, Any]) -> str:
     if "recordings" not in soak:
         return ""
+    chosen = f"{soak['recordings']} of {soak['recordings_tried']} recordings"
     return (
-        f". They speak\n{soak['recordings']} of {soak['recordings_tried']} recordings: those that "
-        "the model hears word for word as a person wrote them down,\nreading each alone and whole"
+        f". What they\nspeak is drawn from {chosen}: those that the model hears word for word as "
+        "a\nperson wrote them down, reading each alone and whole"
     )
 
 
