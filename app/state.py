@@ -142,9 +142,14 @@ async def _agree(redis: RedisHome, pepper: bytes, patience: float) -> None:
     """Make sure that this server hashes keys as those did that wrote them."""
     mine = fingerprint(pepper).encode()
     key = redis.key("pepper")
+
+    async def first() -> bytes | None:
+        await redis.run(lambda: redis.client.set(key, mine, nx=True))
+        found: bytes | None = await redis.run(lambda: redis.client.get(key))
+        return found
+
     try:
-        await patiently(lambda: redis.run(lambda: redis.client.set(key, mine, nx=True)), patience)
-        theirs: bytes | None = await redis.run(lambda: redis.client.get(key))
+        theirs = await patiently(first, patience)
     except StoreUnavailable as error:
         raise SettingsError(f"{variable('redis_url')}: Redis does not answer") from error
     if theirs is None or not hmac.compare_digest(theirs, mine):

@@ -114,8 +114,8 @@ async def test_finals_are_the_same_however_the_audio_is_cut(server: Server, inte
         [part for clip in clips for part in (clip.audio(), np.zeros(16_000, dtype=np.float32))]
     )[: 20 * 16_000]
     data = s16(audio)
-    found = {}
-    hurried = {}
+    found: dict[int, list[str]] = {}
+    hurried: dict[int, list[str]] = {}
     for frame in (1, 333, 640, 3_200, 32_000):
         session = await stream(server, data, frame=frame, source="en", interim=interim)
         assert_well_formed(session)
