@@ -7,6 +7,9 @@ connected counts as a fraction of a speaker for a few seconds, since most who co
 a thousand silent sessions cost nothing, and a rush of speakers is stopped before the strain has
 risen.
 
+A thousand sessions that send the sound of quiet rooms cost the event loop a good part of a
+processor, and on a slow one more than there is. So nobody is taken while it does not keep up.
+
 Some of the places are kept for users who have fewer streams than others: nobody takes them all.
 """
 
@@ -33,6 +36,9 @@ _KEPT: Final = 0.5
 """Which part of what is then left is for users with fewer streams than others."""
 _LATE: Final = 1.5
 """Seconds that finals wait when no more are taken, whatever the strain."""
+_LOOP_LATE: Final = 0.1
+"""Seconds by which the event loop is late, usually, when no more are taken: then it has more to do
+than it can, and what is said waits for it."""
 _BETWEEN: Final = 4.0
 """Seconds of speech for each final that is asked for: they are of utterances of some six seconds,
 and every second one is asked for twice, because the speaker goes on after a pause."""
@@ -98,7 +104,8 @@ def _limit(workers: int, seconds: float) -> float:
 class Capacity:
     """Decides on newcomers, of whom ``sessions`` has those that were taken.
 
-    ``full`` is as :func:`has_room` has it.
+    ``full`` is as :func:`has_room` has it. ``late`` tells by how many seconds the event loop is
+    usually late now.
     """
 
     def __init__(
@@ -106,10 +113,12 @@ class Capacity:
         pressure: Callable[[], Pressure],
         sessions: SessionRegistry,
         full: float | None = None,
+        late: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._pressure = pressure
         self._sessions = sessions
         self._full = full
+        self._late = late
         self.refused = 0
         """Newcomers there was no room for."""
 
@@ -124,6 +133,8 @@ class Capacity:
         return limit_of(self._pressure()) if self._full is None else self._full
 
     def _room(self, *, modest: bool) -> bool:
+        if self._late() >= _LOOP_LATE:
+            return False
         new = self._sessions.begun_within(_NEW_SECONDS)
         live = len(self._sessions)
         return has_room(self._pressure(), new, live=live, modest=modest, full=self._full)

@@ -6,11 +6,15 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
+from statistics import median
 from typing import Final
 
 TICK_SECONDS: Final = 0.05
 _WINDOW: Final = 600
 """Ticks remembered: half a minute."""
+_NOW: Final = 20
+"""Ticks that tell what is usual now: a second, or longer where they are late."""
 
 
 class LoopLag:
@@ -34,6 +38,11 @@ class LoopLag:
         late = max(0.0, late)
         self._late.append(late)
         self.observe(late)
+
+    @property
+    def usual(self) -> float:
+        """By how much the last ticks were late, at the median: one pause is nothing."""
+        return median(islice(reversed(self._late), _NOW)) if self._late else 0.0
 
     def quantile(self, q: float) -> float:
         """A quantile (0…1) over the last half a minute, by nearest rank; 0 before any tick."""

@@ -155,7 +155,10 @@ class Services:
             languages=self.languages,
         )
         self.capacity = Capacity(
-            lambda: self.recognizer.pressure, self.sessions, self.settings.capacity_strain
+            lambda: self.recognizer.pressure,
+            self.sessions,
+            self.settings.capacity_strain,
+            late=lambda: self.lag.usual,
         )
         self.machine = MachineSampler(self.settings.data_dir)
         self.transcripts = transcripts(self.settings, self.state.redis)

@@ -113,6 +113,16 @@ async def test_the_settings_say_how_full() -> None:
     assert usual.limit < busy.strain < fuller.limit == 0.9
 
 
+async def test_nobody_is_taken_while_the_event_loop_does_not_keep_up() -> None:
+    usual = Capacity(Pressure, SessionRegistry(), late=lambda: 0.05)
+    await usual.admit("ana", share=1)
+    late = Capacity(Pressure, SessionRegistry(), late=lambda: 0.15)
+    assert not late.room
+    with pytest.raises(Overloaded):
+        await late.admit("ana", share=1)
+    assert late.refused == 1
+
+
 def live(name: str, user_id: str, *, minutes: int = 1) -> LiveSession:
     return LiveSession(
         name,

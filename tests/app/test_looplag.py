@@ -19,6 +19,22 @@ def test_quantiles_and_the_worst_of_late() -> None:
     assert lag.worst(0.5) == 0.0
 
 
+def test_what_is_usual_now_is_told_by_the_last_ticks() -> None:
+    lag = LoopLag()
+    assert lag.usual == 0.0
+    for _ in range(100):
+        lag.note(0.001)
+    for _ in range(9):
+        lag.note(0.4)
+    assert lag.usual == 0.001, "a pause is not what is usual"
+    for _ in range(9):
+        lag.note(0.4)
+    assert lag.usual == 0.4
+    for _ in range(20):
+        lag.note(0.002)
+    assert lag.usual == 0.002
+
+
 async def test_what_blocks_the_loop_is_seen() -> None:
     lag = LoopLag()
     task = asyncio.create_task(lag.run())
