@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -60,6 +61,25 @@ async def test_a_stop_while_models_load_is_a_stop(tmp_path: Path) -> None:
     assert await process.stdout.readline() == b"loading\n"
     process.terminate()
     assert await process.wait() == 0
+
+
+def test_what_stays_is_not_looked_through_for_garbage() -> None:
+    script = (
+        "import gc; from app.server import spare_what_stays; before = len(gc.get_objects())\n"
+        "spare_what_stays()\n"
+        "print(before, gc.get_freeze_count(), len(gc.get_objects()), gc.get_threshold()[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    before, spared, left, threshold = map(int, done.stdout.split())
+    assert spared > 0.9 * before > 10_000
+    assert left < 0.01 * before
+    assert threshold > 700
 
 
 def test_a_port_in_use_is_one_line() -> None:
