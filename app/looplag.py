@@ -41,8 +41,11 @@ class LoopLag:
 
     @property
     def usual(self) -> float:
-        """By how much the last ticks were late, at the median: one pause is nothing."""
-        return median(islice(reversed(self._late), _NOW)) if self._late else 0.0
+        """By how much the last ticks were late, at the median: one pause is nothing, nor is what
+        a start holds up.
+        """
+        last = list(islice(reversed(self._late), _NOW))
+        return median(last + [0.0] * (_NOW - len(last)))
 
     def quantile(self, q: float) -> float:
         """A quantile (0…1) over the last half a minute, by nearest rank; 0 before any tick."""
