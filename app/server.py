@@ -112,7 +112,6 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does, and then say so."""
         await super().startup(sockets)
-        spare_what_stays()
         self.announce()
         notify(READY)
 
@@ -152,7 +151,7 @@ def serve(settings: Settings, say: Say = print, build: Build = build_services) -
         return runner.run(_serve(settings, config, say, build))
 
 
-def spare_what_stays() -> None:
+def _spare_what_stays() -> None:
     """Look for garbage rarely, and never again in what is there now: modules, models, routes."""
     gc.set_threshold(*_GARBAGE)
     gc.collect()
@@ -209,7 +208,12 @@ async def _serve(settings: Settings, config: uvicorn.Config, say: Say, build: Bu
         server.services = services
         try:
             lines = _introduction(settings, _address(settings, sock), key)
-            server.announce = lambda: say("\n".join(lines))
+
+            def announce() -> None:
+                _spare_what_stays()
+                say("\n".join(lines))
+
+            server.announce = announce
             config.app = create_app(settings, services)
             try:
                 await server.serve(sockets=[sock])

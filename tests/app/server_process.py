@@ -12,8 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-_SCRIPT = f"""
-import sys
+SAY = "print(line, flush=True)"
+SCRIPT = f"""
+import gc, sys
 sys.path.insert(0, {str(ROOT)!r})
 from contextlib import AsyncExitStack
 from app.server import leave, serve
@@ -26,7 +27,7 @@ async def build(settings, say):
     say("speech model fake")
     return (await kept.enter_async_context(services(settings.data_dir))).services
 
-leave(serve(load(), say=lambda line: print(line, flush=True), build=build))
+leave(serve(load(), say=lambda line: {SAY}, build=build))
 """
 
 
@@ -40,7 +41,7 @@ async def start(
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        _SCRIPT,
+        SCRIPT,
         stdout=asyncio.subprocess.PIPE,
         stderr=log or asyncio.subprocess.PIPE,
         env=os.environ | {"SURTITLE_DATA_DIR": str(tmp_path), "SURTITLE_PORT": "0"} | environment,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from app.sessions import LiveSession, SessionRegistry
 from guards.principal import Principal, Tier
 from streaming.errors import Overloaded
 from streaming.types import Pressure
+from tests.app.support import services
 
 
 def admitted(each: float, workers: int, final_seconds: float = 0.2) -> int:
@@ -121,6 +123,14 @@ async def test_nobody_is_taken_while_the_event_loop_does_not_keep_up() -> None:
     with pytest.raises(Overloaded):
         await late.admit("ana", share=1)
     assert late.refused == 1
+
+
+async def test_a_server_says_how_late_its_event_loop_is(tmp_path: Path) -> None:
+    async with services(tmp_path) as fakes:
+        before = fakes.services.capacity.room
+        for _ in range(20):
+            fakes.services.lag.note(1.0)
+        assert (before, fakes.services.capacity.room) == (True, False)
 
 
 def live(name: str, user_id: str, *, minutes: int = 1) -> LiveSession:
