@@ -27,7 +27,7 @@ from inference.crew import Crew, Worker
 from inference.delivery import deliver
 from inference.murmur import murmur
 from inference.supervision import Fault, Staff, Supervision
-from inference.voice_gate import CONTEXT, Memory, Request
+from inference.voice_gate import CONTEXT, Memory, Request, levels_of
 from streaming.errors import ModelUnavailable, SurtitleError
 from streaming.ports import VoiceStream
 from streaming.types import SAMPLE_RATE, WINDOW, Probabilities, Windows
@@ -195,6 +195,14 @@ class SileroDetector:
         if started:
             await asyncio.to_thread(self._crew.join, _LAST_ROUNDS)
 
+    def pass_over(self, memory: Memory, windows: Windows) -> int:
+        """How many of a stream's next windows are answered 0 without the model."""
+        if self._threshold <= 0 or self._down():
+            return 0
+        done = memory.pass_over(windows, levels_of(windows), self._threshold)
+        self._spared += done
+        return done
+
     def submit(
         self, memory: Memory, windows: Windows, loop: asyncio.AbstractEventLoop
     ) -> Probabilities | asyncio.Future[Probabilities]:
@@ -205,7 +213,7 @@ class SileroDetector:
         request = Request(
             memory=memory,
             windows=windows,
-            levels=np.sqrt(np.vecdot(windows, windows) / np.float32(WINDOW)).tolist(),
+            levels=levels_of(windows),
             gate=self._threshold,
             future=loop.create_future(),
             probabilities=np.zeros(len(windows), dtype=np.float32),
@@ -358,6 +366,10 @@ class _SileroStream:
         if self._memory is None:
             raise ModelUnavailable("This voice stream is closed.")
         return self._detector.submit(self._memory, windows, self._loop)
+
+    def pass_over(self, windows: Windows) -> int:
+        """See the port."""
+        return 0 if self._memory is None else self._detector.pass_over(self._memory, windows)
 
     async def detect(self, windows: Windows) -> Probabilities:
         """See the port."""

@@ -6,13 +6,15 @@ Pure: most streams are idle, and what is no louder than what was no speech befor
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streaming.types import Probabilities, Windows
+from streaming.types import WINDOW, Probabilities, Windows
 
 CONTEXT: Final = 64
 """Samples before a window that the model is given with it."""
@@ -36,6 +38,12 @@ _FALL, _RISE = 0.5, 0.05
 """How fast the idea of the background follows quieter windows, and louder ones."""
 
 
+def levels_of(windows: Windows) -> list[float]:
+    """The RMS of each window."""
+    levels: list[float] = np.sqrt(np.vecdot(windows, windows) / np.float32(WINDOW)).tolist()
+    return levels
+
+
 @dataclass(slots=True, eq=False)
 class Memory:
     """What a stream carries from window to window. Only one thread at a time touches it."""
@@ -52,6 +60,35 @@ class Memory:
         """Take the level of a window in which nobody speaks."""
         rate = _RISE if level > self.floor > 0 else _FALL
         self.floor = level if self.floor == 0 else self.floor + rate * (level - self.floor)
+
+    def pass_over(
+        self, windows: Windows, levels: Sequence[float], gate: float, done: int = 0
+    ) -> int:
+        """Answer 0 for as many windows, from the first one not ``done``, as need no model.
+
+        Returns how many are then done. ``gate`` is the level below which all are silence; with
+        none above 0 nothing is passed over.
+        """
+        if self.last >= _UNLIKELY or gate <= 0:
+            return done
+        first = done
+        for level in islice(levels, first, None):
+            if level >= gate and not self._is_background(level):
+                break
+            self.unheard += 1
+            self.learn(level)
+            done += 1
+        if done > first:
+            self.last = 0.0
+            self.context = windows[done - 1, -CONTEXT:]
+        return done
+
+    def _is_background(self, level: float) -> bool:
+        if level >= _ABOVE_FLOOR * self.floor:
+            return False
+        if self.unheard < _UNHEARD:
+            return True
+        return self.unheard < _UNHEARD_AT_FLOOR and level < _AT_FLOOR * self.floor
 
 
 @dataclass(slots=True, eq=False)
@@ -79,25 +116,14 @@ class Request:
         """
         memory = self.memory
         return (
-            len(self.windows) > _UNHEARD
+            len(self.windows) - self.done > _UNHEARD
             or memory.last >= _UNLIKELY
             or self.levels[self.done] >= _ABOVE_FLOOR * memory.floor
         )
 
     def skip_quiet(self) -> bool:
         """Answer windows the gate lets be answered without the model. True if none are left."""
-        memory, first = self.memory, self.done
-        if memory.last < _UNLIKELY:
-            for level in self.levels[first:]:
-                if level >= self.gate and not self._is_background(level):
-                    break
-                # Their probability is 0, as it is for all until another is known.
-                memory.unheard += 1
-                memory.last = 0.0
-                memory.learn(level)
-                self.done += 1
-            if self.done > first:
-                memory.context = self.windows[self.done - 1, -CONTEXT:]
+        self.done = self.memory.pass_over(self.windows, self.levels, self.gate, self.done)
         return self.done == len(self.windows)
 
     def take(self, probability: float) -> None:
@@ -110,11 +136,3 @@ class Request:
         if probability < _UNLIKELY:
             memory.learn(self.levels[self.done])
         self.done += 1
-
-    def _is_background(self, level: float) -> bool:
-        memory = self.memory
-        if self.gate <= 0 or level >= _ABOVE_FLOOR * memory.floor:
-            return False
-        if memory.unheard < _UNHEARD:
-            return True
-        return memory.unheard < _UNHEARD_AT_FLOOR and level < _AT_FLOOR * memory.floor

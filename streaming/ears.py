@@ -98,6 +98,7 @@ class Ears:
             return
         if self._voice is None:
             self._voice = self._detector.open()
+            self._session.spare(self._voice.pass_over)
         answer = self._voice.submit(action.windows)
         if isinstance(answer, np.ndarray):
             self._tell(answer)

@@ -63,6 +63,10 @@ class Hearing(Generic[C]):
         self._actions = actions
         self._carry_out = carry_out
         self._retell = retell
+        self.quiet: Callable[[Windows], int] | None = None
+        """Tells how many windows, from the first on, need not be searched for speech: nobody speaks
+        in them (:meth:`streaming.ports.VoiceStream.pass_over`).
+        """
         self._windower = Windower()
         self._inbox: deque[_Heard | C] = deque()
         self._unanswered: deque[_Heard] = deque()
@@ -91,7 +95,13 @@ class Hearing(Generic[C]):
     def hear(self, samples: Audio) -> None:
         """Take audio, any number of samples."""
         self.samples += samples.size
-        self._detect(self._windower.feed(samples))
+        windows = self._windower.feed(samples)
+        if self.quiet is not None and len(windows) and self._lulled:
+            passed = self.quiet(windows)
+            if passed:
+                self.segmenter.pass_over(windows[:passed])
+                windows = windows[passed:]
+        self._detect(windows)
 
     def command(self, command: C) -> None:
         """Have a command carried out after everything that was heard before it."""
@@ -131,6 +141,12 @@ class Hearing(Generic[C]):
 
     # ------------------------------------------------------------ inside
 
+    @property
+    def _lulled(self) -> bool:
+        """Whether nothing waits, nobody speaks, and quiet decides nothing."""
+        rests = self.at_rest and not self._captions.backlog
+        return rests and not self.segmenter.recalling
+
     def _detect(self, windows: Windows) -> None:
         if len(windows):
             heard = _Heard(windows)
@@ -145,7 +161,7 @@ class Hearing(Generic[C]):
             return False
         if (
             not (heard.done or self._captions.backlog or self._recalled)
-        ) and self.segmenter.pass_over(heard.windows, heard.probabilities):
+        ) and self.segmenter.pass_over(heard.windows, float(heard.probabilities.max())):
             self._waiting -= len(heard.windows)
             return True
         while self.segmenter.recalling or self._decided():

@@ -317,14 +317,13 @@ class Segmenter:
                 self._listen(window, probability)
         return self._drain()
 
-    def pass_over(self, windows: Windows, probabilities: Probabilities) -> bool:
+    def pass_over(self, windows: Windows, likeliest: float = 0.0) -> bool:
         """Take windows in which nobody speaks, if nobody has begun to; whether that is so.
 
-        The same as :meth:`push`, for what most sound is.
+        The same as :meth:`push`, for what most sound is. ``likeliest`` is the highest of their
+        probabilities.
         """
-        if self._open is not None or self._candidate or self.recalling:
-            return False
-        if float(probabilities.max()) >= self._config.threshold:
+        if not self.idle or self.recalling or likeliest >= self._config.threshold:
             return False
         self._position += windows.size
         self._before.append(windows)

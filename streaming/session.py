@@ -13,6 +13,7 @@ sends, and a live speaker is never waited for longer than one decode.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from streaming import wire
@@ -45,6 +46,7 @@ from streaming.types import (
     RecognitionJob,
     Translation,
     TranslationJob,
+    Windows,
 )
 
 
@@ -210,6 +212,13 @@ class StreamSession:
             self._complain_once(AlreadyStopped("audio came after `stop`; it was not used"))
         else:
             self._intake.take(data)
+
+    def spare(self, quiet: Callable[[Windows], int]) -> None:
+        """Ask this, from now on, how many windows need not be searched for speech.
+
+        It is :meth:`streaming.ports.VoiceStream.pass_over` of who answers the ``Detect``.
+        """
+        self._hearing.quiet = quiet
 
     def receive_samples(self, samples: Audio, *, last: bool = False) -> None:
         """Take what was decoded of a container. ``last`` answers the ``Decode`` that said so."""

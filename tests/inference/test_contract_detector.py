@@ -85,3 +85,28 @@ async def test_a_closed_stream_says_so(case: Case) -> None:
     stream.close()
     with pytest.raises(ModelUnavailable):
         await stream.detect(silent(1))
+
+
+async def test_what_is_passed_over_is_as_if_it_had_been_submitted(case: Case) -> None:
+    random = np.random.default_rng(1)
+    hum = random.normal(0.0, 0.001, (60, WINDOW)).astype(np.float32)
+    windows = np.concatenate([silent(20), case.speech, silent(20), hum, case.speech])
+    whole = await case.detector.open().detect(windows)
+    stream = case.detector.open()
+    found = np.zeros(len(windows), dtype=np.float32)
+    passed = 0
+    for at in range(0, len(windows), 7):
+        piece = windows[at : at + 7]
+        quiet = stream.pass_over(piece)
+        assert 0 <= quiet <= len(piece)
+        passed += quiet
+        found[at + quiet : at + len(piece)] = await stream.detect(piece[quiet:])
+    np.testing.assert_allclose(found >= 0.5, whole >= 0.5)
+    np.testing.assert_allclose(found, whole, atol=0.02)
+    assert passed >= 20 or case.detector.open().pass_over(silent(5)) == 0
+
+
+async def test_a_closed_stream_passes_nothing_over(case: Case) -> None:
+    stream = case.detector.open()
+    stream.close()
+    assert stream.pass_over(silent(5)) == 0

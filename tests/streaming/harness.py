@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from inference.fakes import Tones, silence, speech_probability
+from inference.fakes import FakeDetector, Tones, silence, speech_probability
 from inference.sentences import sentences
 from streaming import wire
 from streaming.actions import Action, Close, Decode, Detect, Emit, Recognize, Resume, Translate
@@ -97,9 +97,11 @@ def s16(audio: Audio) -> bytes:
 
 
 class Harness:
-    """Drives one session by hand."""
+    """Drives one session by hand. With ``sparing``, silence is passed over unasked."""
 
-    def __init__(self, config: SessionConfig | None = None, *, language: str = "en") -> None:
+    def __init__(
+        self, config: SessionConfig | None = None, *, language: str = "en", sparing: bool = True
+    ) -> None:
         self.session = StreamSession(
             "s",
             languages=FakeLanguages(),
@@ -108,6 +110,8 @@ class Harness:
             config=config,
             token="rs_secret",
         )
+        if sparing:
+            self.session.spare(FakeDetector().open().pass_over)
         self.language = language
         self.events: list[wire.Event] = []
         self.recognitions: list[RecognitionJob] = []
@@ -119,6 +123,8 @@ class Harness:
         self.closed: Close | None = None
         self.hold_detection = False
         self.detections: list[Detect] = []
+        self.detected = 0
+        """Windows that were searched for speech."""
 
     # -- the client
 
@@ -148,6 +154,7 @@ class Harness:
         """Answer all detections asked for."""
         while self.detections:
             found = speech_probability(self.detections.pop(0).windows)
+            self.detected += len(found)
             self.session.receive_probabilities(found)
             for action in self.session.actions():
                 self._take(action)

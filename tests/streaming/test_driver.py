@@ -269,6 +269,9 @@ class _Broken:
     def open(self) -> _Broken:
         return self
 
+    def pass_over(self, _windows: Windows) -> int:
+        return 0
+
     def submit(self, windows: Windows) -> Probabilities:  # noqa: ARG002 - the port's
         raise self.error
 

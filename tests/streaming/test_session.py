@@ -17,7 +17,7 @@ from streaming import wire
 from streaming.captions import endpoint_ms
 from streaming.errors import RecognitionFailed, TranslationFailed
 from streaming.session_config import SessionConfig
-from streaming.types import Hypothesis, Priority, Timing, Translation
+from streaming.types import WINDOW, Hypothesis, Priority, Timing, Translation
 from tests.streaming.harness import Harness, s16, speech
 
 PHRASES = ("Hello. Good morning.", "alpha bravo charlie delta", "Goodbye.")
@@ -111,6 +111,26 @@ def assert_stable_text_stays(harness: Harness) -> None:
             case wire.FinalEvent(segment=segment):
                 assert event.text.startswith(stable.get(segment, ""))
                 over.add(segment)
+
+
+@given(cuts=st.lists(st.integers(0, 10**6), max_size=20))
+@settings(max_examples=30, deadline=None)
+def test_what_is_passed_over_is_as_if_it_had_been_searched(cuts: list[int]) -> None:
+    data = s16(speech(*PHRASES, gap=3.0))
+    edges = [0, *sorted(cut % len(data) for cut in cuts), len(data)]
+    told = []
+    for sparing in (True, False):
+        harness = Harness(sparing=sparing)
+        harness.start(source="en")
+        for a, b in pairwise(edges):
+            harness.send(data[a:b])
+            harness.settle()
+        harness.say(type="stop")
+        harness.settle()
+        told.append((harness.events, harness.session.audio_samples))
+        windows = -(-len(data) // 2 // WINDOW)
+        assert harness.detected < windows if sparing else harness.detected == windows
+    assert told[0] == told[1]
 
 
 @given(data=st.data())

@@ -175,9 +175,24 @@ def test_where_an_utterance_is_cut_nobody_waited_for_its_end() -> None:
     assert stream.told[0].sure is None
 
 
+def test_audio_is_counted_by_the_second_and_what_is_left_at_the_end() -> None:
+    stream = Stream()
+    with stream.observation.running():
+        stream.speak(0.9)
+        assert stream.seen().value("surtitle_audio_seconds_total") == 0
+        stream.speak(0.9)
+        seen = stream.seen()
+        assert seen.value("surtitle_audio_seconds_total") == pytest.approx(1.0)
+        assert seen.value("surtitle_stream_received_bytes_total") == 32_000
+    seen = stream.seen()
+    assert seen.value("surtitle_audio_seconds_total") == pytest.approx(1.8)
+    assert seen.value("surtitle_stream_received_bytes_total") == 18 * 3200
+
+
 def test_what_a_resumed_stream_had_before_was_counted_then() -> None:
     stream = Stream(heard=60 * SAMPLE_RATE)
-    stream.speak(2)
+    with stream.observation.running():
+        stream.speak(2)
     stream.send(SpeechEndedEvent(at=20.0))
     stream.send(final(18.0, 20.0))
     seen = stream.seen()
