@@ -19,7 +19,7 @@ from tests.redis_server import RedisServer, running_redis
 from tests.speech import audioeval_clips, dev_clips
 
 STREAMS = 5
-SECONDS = 15.0
+SECONDS = 12.0
 
 
 @pytest.fixture(scope="session")
