@@ -23,6 +23,10 @@ class LoopLag:
     def __init__(self) -> None:
         self.observe: Callable[[float], None] = lambda _late: None
         """Is told of each measurement, in seconds."""
+        self.usual = 0.0
+        """By how much the last ticks were late, at the median: one pause is nothing, nor is what
+        a start holds up.
+        """
         self._late: deque[float] = deque(maxlen=_WINDOW)
 
     async def run(self, clock: Callable[[], float] | None = None) -> None:
@@ -37,15 +41,9 @@ class LoopLag:
         """Take one measurement, in seconds."""
         late = max(0.0, late)
         self._late.append(late)
-        self.observe(late)
-
-    @property
-    def usual(self) -> float:
-        """By how much the last ticks were late, at the median: one pause is nothing, nor is what
-        a start holds up.
-        """
         last = list(islice(reversed(self._late), _NOW))
-        return median(last + [0.0] * (_NOW - len(last)))
+        self.usual = median(last + [0.0] * (_NOW - len(last)))
+        self.observe(late)
 
     def quantile(self, q: float) -> float:
         """A quantile (0…1) over the last half a minute, by nearest rank; 0 before any tick."""

@@ -41,6 +41,7 @@ from streaming.history import History
 from streaming.jobs import Jobs
 from streaming.lag import Lag
 from streaming.listeners import Meter, Observer, Recorder, Unobserved
+from streaming.lull import Lull
 from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector
 from streaming.publisher import Publisher
 from streaming.session import StreamSession
@@ -88,7 +89,8 @@ class Timeouts:
 class StreamDriver:
     """Runs one session: :meth:`run` its work, :meth:`serve` each of its connections.
 
-    ``history`` are the events of a session that another process began.
+    ``history`` are the events of a session that another process began; ``pressed`` tells whether
+    the event loop has more to do than it can.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class StreamDriver:
         history: History | None = None,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
+        pressed: Callable[[], bool] = lambda: False,
     ) -> None:
         self.session = session
         self.observer: Observer = observer or Unobserved()
@@ -126,6 +129,7 @@ class StreamDriver:
             progressed=self._listened,
             broke=self._broke,
         )
+        self._lull = Lull(session, pressed, self._hear_late)
         self._close: Close | None = None
         self._closing: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -165,6 +169,7 @@ class StreamDriver:
         finally:
             self._over.set()
             self._stop_timer()
+            self._lull.drop()
             tasks = [keeping, *self._jobs.tasks, *filter(None, [self._closing])]
             for task in tasks:
                 task.cancel()
@@ -186,6 +191,7 @@ class StreamDriver:
         if before is not None:
             before.release(TakenOver("the session goes on over another connection"))
             await before.over()
+        self._lull.release()
         greeting = None
         if received is not None:
             self.history.acknowledge(received)
@@ -193,6 +199,7 @@ class StreamDriver:
         try:
             await connection.run(greeting)
         finally:
+            self._lull.release()
             if self._connection is connection:
                 self._connection = None
                 self._alone.set()
@@ -221,6 +228,7 @@ class StreamDriver:
 
         To be called on the event loop; returns at once.
         """
+        self._lull.release()
         self.session.end(error)
         self._perform()
 
@@ -262,6 +270,7 @@ class StreamDriver:
 
     async def take_text(self, frame: str) -> wire.Resume | None:
         """Take a text frame; returns which other session the client asked for, if it did."""
+        self._lull.release()
         await self._ears.rest()
         self.session.receive_text(frame)
         self._perform()
@@ -273,10 +282,8 @@ class StreamDriver:
 
     async def take_audio(self, piece: bytes) -> None:
         """Take a frame of audio, or a piece of one."""
-        self.session.receive_binary(piece)
-        self.observer.heard(self.session.audio_samples, len(piece))
-        self._watch_lag()
-        self._perform()
+        if not self._lull.keep(piece):
+            self._hear(piece)
         if self.session.container or self.session.behind > _AT_EASE:
             await self._ears.rest()
         if self._meter is not None and not self._meter.covers(self.session.audio_ms):
@@ -355,6 +362,7 @@ class StreamDriver:
 
     def _leave(self) -> None:
         self._stop_timer()
+        self._lull.release()
         self.session.leave(complete=bool(self._leaving))
         self._perform()
 
@@ -379,6 +387,18 @@ class StreamDriver:
         if not session.ended:
             for warning in warnings:
                 self._send(warning)
+
+    def _hear(self, sound: bytes) -> None:
+        self.session.receive_binary(sound)
+        self.observer.heard(self.session.audio_samples, len(sound))
+        self._watch_lag()
+        self._perform()
+
+    def _hear_late(self, sound: bytes) -> None:
+        try:
+            self._hear(sound)
+        except Exception as error:  # noqa: BLE001 - as `guarded` does, but nobody waits for it
+            self._broke(error)
 
     def _watch_lag(self) -> None:
         session = self.session

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from inference.fakes import FakeContainerDecoder, FakeDetector, FakeRecognizer, FakeTranslator
+from inference.fakes import (
+    FakeContainerDecoder,
+    FakeDetector,
+    FakeRecognizer,
+    FakeTranslator,
+    silence,
+)
 from streaming.driver import MAX_BEHIND, Models, StreamDriver, Timeouts
 from streaming.errors import ModelUnavailable, Overloaded, RecognitionFailed, SessionEnded
 from streaming.listeners import Meter
@@ -59,6 +65,13 @@ class Client:
         for at in range(0, len(data), frame):
             self.frames.put_nowait(data[at : at + frame])
 
+    async def stream(self, sound: Sequence[bytes]) -> None:
+        """Send frames, and see them taken."""
+        for frame in sound:
+            self.frames.put_nowait(frame)
+        while self.frames.qsize():  # noqa: ASYNC110 - nothing may come of them
+            await asyncio.sleep(0.001)
+
     async def until(self, seen: Callable[[list[dict[str, Any]]], bool]) -> None:
         async with self._news:
             await self._news.wait_for(lambda: seen(self.events))
@@ -77,6 +90,7 @@ class Setup:
         timeouts: Timeouts | None = None,
         meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
+        pressed: Callable[[], bool] = lambda: False,
         **models: Any,
     ) -> None:
         self.client = Client()
@@ -90,7 +104,12 @@ class Setup:
         }
         session = StreamSession("s", languages=FakeLanguages(), model="fake")
         self.driver = StreamDriver(
-            session, Models(**{**parts, **models}), timeouts, meter, clock=clock
+            session,
+            Models(**{**parts, **models}),
+            timeouts,
+            meter,
+            clock=clock,
+            pressed=pressed,
         )
 
     async def _run(self) -> None:
@@ -130,6 +149,34 @@ async def test_a_session_from_start_to_done() -> None:
     ]
     assert client.events[-1]["type"] == "done"
     assert client.closed == (1000, "")
+
+
+@pytest.mark.parametrize("end", ["stop", "gone", "ended"])
+async def test_what_a_pressed_server_keeps_back_is_listened_to_before_what_follows(
+    end: str,
+) -> None:
+    setup = Setup(Timeouts(resume=5.0), pressed=lambda: True)
+    client, session = setup.client, setup.driver.session
+    said = [*[s16(silence(0.5))] * 22, s16(speech("alpha bravo charlie"))]
+    rest = [*[s16(silence(0.5))] * 22, s16(speech("Goodbye.", gap=0.0))]
+    async with setup.running() as task:
+        client.say(type="start", source="en")
+        await client.stream(said)
+        client.say(type="keepalive")
+        await client.until(lambda events: any(e["type"] == "final" for e in events))
+        await client.stream(rest)
+        if end == "stop":
+            client.say(type="stop")
+        else:
+            if end == "gone":
+                client.frames.put_nowait(None)
+                await setup.driver.disconnected()
+            setup.driver.end(None)
+        await task
+    assert session.finals == 2
+    assert session.audio_samples == sum(map(len, said + rest)) // 2
+    if end != "gone":
+        assert client.texts == ["alpha bravo charlie", "Goodbye."]
 
 
 async def test_a_container_is_decoded_as_it_arrives() -> None:

@@ -1,0 +1,78 @@
+"""Sound of sessions in which nobody has spoken for a while, kept back while the server is pressed.
+
+What a frame of sound costs is mostly the frame: a second of a quiet room listened to at once costs
+little more than a quarter of it. So when the event loop has more to do than it can, those who say
+nothing are listened to by the second, and there is time for those who speak. Nothing is lost by it
+but up to a second before someone who has been silent for long is found to speak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from streaming.session import StreamSession
+from streaming.types import SAMPLE_RATE
+
+_KEPT_SECONDS: Final = 1.0
+_KEPT_BYTES: Final = 128 * 1024
+"""Of a sender faster than speech, no more is kept."""
+_LONG: Final = 10 * SAMPLE_RATE
+"""Samples without speech after which a session may be listened to by the second."""
+
+
+class Lull:
+    """Keeps back the sound of one session. Event loop only.
+
+    ``pressed`` tells whether the server has too much to do; ``listen`` is given what was kept.
+    """
+
+    def __init__(
+        self, session: StreamSession, pressed: Callable[[], bool], listen: Callable[[bytes], None]
+    ) -> None:
+        self._session = session
+        self._pressed = pressed
+        self._listen = listen
+        self._spoken = session.audio_samples
+        """Samples up to which somebody spoke, or something of it was not done."""
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._most = min(_KEPT_BYTES, session.config.max_message_bytes)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def keep(self, piece: bytes) -> bool:
+        """Keep a piece of sound back, if it may wait; whether it does."""
+        if self._size + len(piece) > self._most:
+            self.release()
+        if not self._kept and not (self._lasts and self._pressed()):
+            return False
+        self._kept.append(piece)
+        self._size += len(piece)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self.release)
+        return True
+
+    def release(self) -> None:
+        """Have what was kept listened to, now. To be called before anything that comes after it."""
+        if not self._kept:
+            return
+        kept = b"".join(self._kept)
+        self.drop()
+        self._listen(kept)
+
+    def drop(self) -> None:
+        """Forget what was kept: the session is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._kept.clear()
+        self._size = 0
+
+    @property
+    def _lasts(self) -> bool:
+        session = self._session
+        if session.container or session.ending or not session.at_rest:
+            self._spoken = session.audio_samples
+            return False
+        return session.audio_samples - self._spoken >= _LONG
