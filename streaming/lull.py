@@ -72,7 +72,7 @@ class Lull:
     @property
     def _lasts(self) -> bool:
         session = self._session
-        if session.container or session.ending or not session.at_rest:
+        if session.container or session.ending or not session.silent:
             self._spoken = session.audio_samples
             return False
         return session.audio_samples - self._spoken >= _LONG

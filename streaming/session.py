@@ -173,11 +173,15 @@ class StreamSession:
         return self._hearing.behind
 
     @property
+    def silent(self) -> bool:
+        """Whether nobody is known to speak, and everything said is final and translated."""
+        idle = self._hearing.segmenter.idle
+        return idle and not self._captions.pending and not self._translations.pending
+
+    @property
     def at_rest(self) -> bool:
-        """Whether nobody speaks, and everything said is final and translated."""
-        return (
-            self._hearing.at_rest and not self._captions.pending and not self._translations.pending
-        )
+        """Whether it is silent, and all that was heard was listened to."""
+        return self._hearing.at_rest and self.silent
 
     def actions(self) -> list[Action]:
         """What is to be done, in order. Each action is given once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
 from inference.fakes import silence
@@ -79,6 +80,20 @@ async def test_who_spoke_lately_is_listened_to_at_once() -> None:
         listener.harness.send(FRAME)
         silent += 1
     assert silent * 0.25 == pytest.approx(10.0, abs=1.0)
+    listener.lull.drop()
+
+
+async def test_sound_that_is_not_searched_yet_is_nobody_who_speaks() -> None:
+    listener = Listener(2.5)
+    hum = s16(np.full(4000, 0.001, dtype=np.float32))
+    listener.harness.hold_detection = True
+    for _ in range(32):
+        listener.pressed = False
+        assert not listener.lull.keep(hum)
+        listener.harness.send(hum)
+    assert not listener.harness.session.at_rest
+    listener.pressed = True
+    assert listener.lull.keep(hum)
     listener.lull.drop()
 
 
