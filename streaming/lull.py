@@ -18,8 +18,9 @@ from streaming.types import SAMPLE_RATE
 _KEPT_SECONDS: Final = 1.0
 _KEPT_BYTES: Final = 128 * 1024
 """Of a sender faster than speech, no more is kept."""
-_LONG: Final = 10 * SAMPLE_RATE
-"""Samples without speech after which a session may be listened to by the second."""
+_LONG: Final = 5 * SAMPLE_RATE
+"""Samples without speech after which a session is listened to by the second. Nobody has spoken yet
+in one that has only begun."""
 
 
 class Lull:
@@ -34,7 +35,7 @@ class Lull:
         self._session = session
         self._pressed = pressed
         self._listen = listen
-        self._spoken = session.audio_samples
+        self._spoken = session.audio_samples - _LONG
         """Samples up to which somebody spoke, or something of it was not done."""
         self._kept: list[bytes] = []
         self._size = 0

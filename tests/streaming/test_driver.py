@@ -157,8 +157,8 @@ async def test_what_a_pressed_server_keeps_back_is_listened_to_before_what_follo
 ) -> None:
     setup = Setup(Timeouts(resume=5.0), pressed=lambda: True)
     client, session = setup.client, setup.driver.session
-    said = [*[s16(silence(0.5))] * 22, s16(speech("alpha bravo charlie"))]
-    rest = [*[s16(silence(0.5))] * 22, s16(speech("Goodbye.", gap=0.0))]
+    said = [*[s16(silence(0.5))] * 12, s16(speech("alpha bravo charlie"))]
+    rest = [*[s16(silence(0.5))] * 12, s16(speech("Goodbye.", gap=0.0))]
     async with setup.running() as task:
         client.say(type="start", source="en")
         await client.stream(said)
