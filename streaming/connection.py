@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PIECE: Final = 16 * 1024
-"""Bytes of a frame that are metered at a time: half a second of 16-bit audio at 16 kHz."""
-
-_BACK_TO_BACK: Final = 0.001
-"""Seconds between frames of a sender that has them all: others get a turn after each of those."""
+"""Bytes that are taken in one turn of the event loop: half a second of 16-bit audio at 16 kHz. Then
+it is the others' turn. Whose sound waits, because the loop is late, catches up by as much a turn,
+however small its frames are."""
+_LEAST: Final = 1024
+"""What a frame counts for at least: reading it takes time, too."""
 
 
 class Transport(Protocol):
@@ -96,19 +97,20 @@ class Connection:
     async def _read(self) -> None:
         session = self._driver.session
         loop = asyncio.get_running_loop()
-        asked = 0.0
+        taken = 0
         while not session.ended:
             while not self._driver.has_room:
                 self.progress.clear()
                 await self.progress.wait()
-            asked, before = loop.time(), asked
-            if asked - before < _BACK_TO_BACK:
+            if taken >= _PIECE:
+                taken = 0
                 await asyncio.sleep(0)
-            self._waiting_since = asked
+            self._waiting_since = loop.time()
             frame = await self._transport.receive()
             self._waiting_since = None
             if frame is None:
                 return
+            taken += max(len(frame), _LEAST)
             if isinstance(frame, str):
                 self.request = await self._driver.take_text(frame)
                 if self.request is not None:
@@ -128,7 +130,7 @@ class Connection:
         await asyncio.Event().wait()
 
     def _pieces(self, frame: bytes) -> list[bytes]:
-        """A frame as it is metered. Captions don't depend on where it is cut."""
+        """A frame as it is taken and metered. Captions don't depend on where it is cut."""
         size = len(frame)
         if not _PIECE < size <= self._driver.session.config.max_message_bytes:
             return [frame]

@@ -151,6 +151,25 @@ async def test_a_session_from_start_to_done() -> None:
     assert client.closed == (1000, "")
 
 
+@pytest.mark.parametrize("size", [1280, 2])
+async def test_sound_that_waits_is_taken_by_half_a_second_a_turn(size: int) -> None:
+    """Small frames are no reason to fall further behind, and others get their turns."""
+    setup = Setup()
+    client, session = setup.client, setup.driver.session
+    frames = 160
+    turns = 0
+    async with setup.running():
+        client.say(type="start", source="en")
+        await client.until(bool)
+        for _ in range(frames):
+            client.frames.put_nowait(bytes(size))
+        while session.audio_bytes < frames * size:
+            await asyncio.sleep(0)
+            turns += 1
+    assert frames * max(size, 1024) / 16_384 <= turns + 1
+    assert turns <= 3 * frames * max(size, 1024) / 16_384
+
+
 @pytest.mark.parametrize("end", ["stop", "gone", "ended"])
 async def test_what_a_pressed_server_keeps_back_is_listened_to_before_what_follows(
     end: str,
