@@ -80,7 +80,7 @@ class Memory:
             done += 1
         if done > first:
             self.last = 0.0
-            self.context = windows[done - 1, -CONTEXT:]
+            self.context = windows[done - 1, -CONTEXT:].copy()
         return done
 
     def _is_background(self, level: float) -> bool:
@@ -132,7 +132,7 @@ class Request:
         self.probabilities[self.done] = probability
         memory.unheard = 0
         memory.last = probability
-        memory.context = self.windows[self.done, -CONTEXT:]
+        memory.context = self.windows[self.done, -CONTEXT:].copy()
         if probability < _UNLIKELY:
             memory.learn(self.levels[self.done])
         self.done += 1

@@ -201,6 +201,8 @@ class _Before:
 
     def append(self, windows: Windows) -> None:
         """Take windows, shape ``(n, 512)``; the oldest are forgotten."""
+        if len(windows) > self._size:
+            windows = windows[-self._size :].copy()  # a view would keep all of them
         self._blocks.append(windows)
         self._count += len(windows)
         while self._count - len(self._blocks[0]) >= self._size:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -158,6 +159,17 @@ async def test_a_quiet_stream_is_answered_at_once_where_no_model_is_needed() -> 
     await detector.close()
     with pytest.raises(ModelUnavailable):
         await waiting
+
+
+async def test_a_stream_keeps_none_of_what_it_passed_over() -> None:
+    detector = SileroDetector.load()
+    stream = detector.open()
+    silence = np.zeros((1000, WINDOW), dtype=np.float32)
+    seen = weakref.ref(silence)
+    assert stream.pass_over(silence) == 1000
+    del silence
+    assert seen() is None
+    await detector.close()
 
 
 async def test_silence_at_the_start_never_reaches_the_thread() -> None:

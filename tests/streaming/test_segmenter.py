@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -221,3 +222,12 @@ def test_passing_over_what_is_quiet_changes_nothing(
             ]
         )
     assert told[0] == told[1]
+
+
+def test_of_long_silence_only_what_may_be_needed_is_kept() -> None:
+    segmenter = Segmenter()
+    silence = np.zeros((1000, WINDOW), dtype=np.float32)
+    seen = weakref.ref(silence)
+    assert segmenter.pass_over(silence)
+    del silence
+    assert seen() is None
