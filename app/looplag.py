@@ -15,6 +15,11 @@ _WINDOW: Final = 600
 """Ticks remembered: half a minute."""
 _NOW: Final = 20
 """Ticks that tell what is usual now: a second, or longer where they are late."""
+_PRESSED: Final = 0.05
+"""Seconds by which it is usually late when it has more to do than it can. Newcomers are refused for
+it later (:mod:`app.capacity`)."""
+_CALM: Final = 600
+"""Ticks without that until it is believed to be over: what is spared meanwhile would press again."""
 
 
 class LoopLag:
@@ -28,6 +33,8 @@ class LoopLag:
         a start holds up.
         """
         self._late: deque[float] = deque(maxlen=_WINDOW)
+        self._calm = _CALM
+        """Ticks since it was pressed."""
 
     async def run(self, clock: Callable[[], float] | None = None) -> None:
         """Measure for ever."""
@@ -43,7 +50,13 @@ class LoopLag:
         self._late.append(late)
         last = list(islice(reversed(self._late), _NOW))
         self.usual = median(last + [0.0] * (_NOW - len(last)))
+        self._calm = 0 if self.usual >= _PRESSED else self._calm + 1
         self.observe(late)
+
+    @property
+    def pressed(self) -> bool:
+        """Whether it has more to do than it can, or had half a minute ago. Cheap."""
+        return self._calm < _CALM
 
     def quantile(self, q: float) -> float:
         """A quantile (0…1) over the last half a minute, by nearest rank; 0 before any tick."""

@@ -39,9 +39,6 @@ log = structlog.get_logger(__name__)
 
 _BEATS: Final = 3
 """How often a session is recorded, at least, in the time that it outlives its connection."""
-_PRESSED: Final = 0.05
-"""Seconds by which the event loop is late, usually, when those who say nothing are listened to by
-the second. Before newcomers are refused for it (:mod:`app.capacity`)."""
 _FINISHED: Final = 1_000
 """Sessions that have ended and whose last events are kept, at most."""
 
@@ -104,7 +101,7 @@ class Stream:
             recorder=self if resumable else None,
             history=history,
             observer=self._observation,
-            pressed=lambda: services.lag.usual >= _PRESSED,
+            pressed=lambda: services.lag.pressed,
         )
         self._limit = limits.session_minutes
         self.live = LiveSession(
