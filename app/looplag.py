@@ -19,7 +19,7 @@ _PRESSED: Final = 0.05
 """Seconds by which it is usually late when it has more to do than it can. Newcomers are refused for
 it later (:mod:`app.capacity`)."""
 _CALM: Final = 600
-"""Ticks without that until it is believed to be over: what is spared meanwhile would press again."""
+"""Ticks without that until that is believed to be over: what was spared would press again."""
 
 
 class LoopLag:

@@ -39,18 +39,12 @@ def test_what_is_usual_now_is_told_by_the_last_ticks() -> None:
 
 def test_who_is_pressed_is_so_until_half_a_minute_went_well() -> None:
     lag = LoopLag()
-    for _ in range(20):
-        lag.note(0.04)
-    assert not lag.pressed
-    for _ in range(20):
-        lag.note(0.06)
-    assert lag.pressed
-    for _ in range(600):
-        lag.note(0.0)
-    assert lag.pressed, "what is usual took a while to change"
-    for _ in range(20):
-        lag.note(0.0)
-    assert not lag.pressed
+    told = []
+    for late, ticks in ((0.04, 20), (0.06, 20), (0.0, 600), (0.0, 20)):
+        for _ in range(ticks):
+            lag.note(late)
+        told.append(lag.pressed)
+    assert told == [False, True, True, False], "what is usual takes a while to change"
 
 
 async def test_what_blocks_the_loop_is_seen() -> None:
