@@ -139,6 +139,11 @@ class ServicesCollector(Collector):
 
     def _machine(self) -> Iterator[Metric]:
         services, machine = self._services, self._services.machine.latest
+        yield _gauge(
+            "event_loop_pressed",
+            "1 when the silent are listened to by the second, because tasks wake late.",
+            services.lag.pressed,
+        )
         yield _gauge("cpu_used_ratio", "Use of all processors.", machine.cpu_percent / _PERCENT)
         yield _gauge("memory_used_ratio", "Memory in use.", machine.memory_used_percent / _PERCENT)
         yield _gauge(

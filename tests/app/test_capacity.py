@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect
 
 from app.capacity import Capacity, has_room
 from app.sessions import LiveSession, SessionRegistry
 from guards.principal import Principal, Tier
 from streaming.errors import Overloaded
-from streaming.types import Pressure
-from tests.app.support import services
+from streaming.types import WINDOW, Pressure
+from tests.app.support import rest, running, services
 
 
 def admitted(each: float, workers: int, final_seconds: float = 0.2) -> int:
@@ -131,6 +132,34 @@ async def test_a_server_says_how_late_its_event_loop_is(tmp_path: Path) -> None:
         for _ in range(20):
             fakes.services.lag.note(1.0)
         assert (before, fakes.services.capacity.room) == (True, False)
+
+
+async def test_a_server_whose_loop_is_late_keeps_back_what_the_silent_send(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path) as (address, fakes, _),
+        connect(
+            f"ws://{address}/v1/stream", additional_headers={"Authorization": f"Bearer {fakes.key}"}
+        ) as socket,
+    ):
+        second = bytes(2 * 32 * WINDOW)
+        await socket.send('{"type": "start"}')
+        await socket.recv()
+        (session,) = fakes.services.sessions
+        await socket.send(second)
+        while session.progress().audio_seconds < 1:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.001)
+        for _ in range(20):
+            fakes.services.lag.note(0.06)
+        await socket.send(second)
+        await socket.send(second)
+        await (await socket.ping())
+        await asyncio.sleep(0.05)
+        assert session.progress().audio_seconds == 1.02
+        await socket.send('{"type": "stop"}')
+        done = (await rest(socket))[-1]
+        assert done["audio_seconds"] == 3.072
 
 
 def live(name: str, user_id: str, *, minutes: int = 1) -> LiveSession:

@@ -41,7 +41,8 @@ async def test_states_and_counters(tmp_path: Path) -> None:
         _open(fakes.services.breakers.breaker("remote"))
         _open(half_open := fakes.services.breakers.breaker("redis"))
         half_open._enter(BreakerState.HALF_OPEN)
-        fakes.services.lag.note(0.25)
+        for _ in range(20):
+            fakes.services.lag.note(0.25)
         fakes.services.limiter.load.update(Load(gpu_memory=0.5), 1.0)
         fakes.services.draining = True
         fakes.services.capacity.refused = 6
@@ -65,9 +66,10 @@ async def test_states_and_counters(tmp_path: Path) -> None:
         ("surtitle_cache_entries", {"cache": "sentences"}, 5),
         ("surtitle_breaker_state", {"breaker": "remote"}, 2),
         ("surtitle_breaker_state", {"breaker": "redis"}, 1),
-        ("surtitle_event_loop_delay_seconds_count", {}, 1),
+        ("surtitle_event_loop_delay_seconds_count", {}, 20),
         ("surtitle_event_loop_delay_seconds_bucket", {"le": "0.1"}, 0),
-        ("surtitle_event_loop_delay_seconds_bucket", {"le": "0.25"}, 1),
+        ("surtitle_event_loop_delay_seconds_bucket", {"le": "0.25"}, 20),
+        ("surtitle_event_loop_pressed", {}, 1),
         ("surtitle_gpu_memory_used_ratio", {}, 0.5),
         ("surtitle_speakers_refused_total", {}, 6),
         ("surtitle_usage_backlog", {}, 8),
