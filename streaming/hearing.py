@@ -96,10 +96,9 @@ class Hearing(Generic[C]):
         """Take audio, any number of samples."""
         self.samples += samples.size
         windows = self._windower.feed(samples)
-        if self.quiet is not None and len(windows) and self._lulled:
+        if self.quiet is not None and len(windows) and self._undisturbed:
             passed = self.quiet(windows)
-            if passed:
-                self.segmenter.pass_over(windows[:passed])
+            if passed and self.segmenter.pass_over(windows[:passed]):
                 windows = windows[passed:]
         self._detect(windows)
 
@@ -142,7 +141,7 @@ class Hearing(Generic[C]):
     # ------------------------------------------------------------ inside
 
     @property
-    def _lulled(self) -> bool:
+    def _undisturbed(self) -> bool:
         """Whether nothing waits, nobody speaks, and quiet decides nothing."""
         rests = self.at_rest and not self._captions.backlog
         return rests and not self.segmenter.recalling

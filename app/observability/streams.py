@@ -38,7 +38,7 @@ _HICCUP: Final = 0.5
 """Speech is live when the seconds before its end took at least this part of them to come in, less
 a hiccup of the network."""
 _COUNTED: Final = SAMPLE_RATE
-"""Samples that are counted at a time: a counter for each frame would cost a tenth of the frame."""
+"""Samples that are counted at a time: a counter for each frame would cost a twentieth of it."""
 _AWAITED: Final = 64
 """Utterances whose texts are waited for, and finals whose translations are."""
 
