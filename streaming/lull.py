@@ -3,8 +3,8 @@
 What a frame of sound costs is mostly the frame: a second of a quiet room listened to at once costs
 little more than a quarter of it. So when the event loop has more to do than it can, those who say
 nothing are listened to by the second, and there is time for those who speak. Nothing is lost by it
-but up to a second before someone who has been silent for long is found to speak; as come counts, for
-what is observed, what is listened to.
+but up to a second before someone who has been silent for long is found to speak. Delays are then
+measured from when their sound was listened to.
 """
 
 from __future__ import annotations
