@@ -1,10 +1,9 @@
 """Sound of sessions in which nobody has spoken for a while, kept back while the server is pressed.
 
-What a frame of sound costs is mostly the frame: a second of a quiet room listened to at once costs
-little more than a quarter of it. So when the event loop has more to do than it can, those who say
-nothing are listened to by the second, and there is time for those who speak. Nothing is lost by it
-but up to a second before someone who has been silent for long is found to speak. Delays are then
-measured from when their sound was listened to.
+A second of a quiet room costs the event loop about half as much at once as in four frames. So when
+it has more to do than it can, those who say nothing are listened to by the second, and there is
+time for those who speak. Nothing is lost by it but up to a second before someone who has been
+silent for long is found to speak. Delays are then measured from when their sound was listened to.
 """
 
 from __future__ import annotations
