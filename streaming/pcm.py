@@ -27,7 +27,6 @@ MAX_RATE: Final = 96_000
 MAX_CHANNELS: Final = 8
 
 _QUANTUM_SECONDS: Final = 0.01
-"""What is resampled at a time."""
 
 
 def _expand_mulaw() -> Audio:
@@ -56,8 +55,7 @@ class PcmDecoder:
     """Decodes one stream of raw audio into mono float32 at 16 kHz.
 
     Odd bytes are carried over; channels are averaged; samples that are not finite count as
-    silence. At most a window of input waits inside, plus the resampler's delay: what comes at
-    16 kHz is given in whole windows, for there it is cheapest to join what was cut.
+    silence. At most 10 ms of input waits inside, plus the resampler's delay.
 
     Raises ``UnsupportedEncoding``, ``UnsupportedSampleRate`` or ``UnsupportedChannels``.
     """
@@ -76,13 +74,11 @@ class PcmDecoder:
         self._channels = channels
         self.frame: Final = RAW_ENCODINGS[encoding] * channels
         """Bytes of one sample of all channels."""
-        as_it_is = sample_rate == SAMPLE_RATE
-        quantum = WINDOW if as_it_is else max(1, round(sample_rate * _QUANTUM_SECONDS))
-        self._quantum = self.frame * quantum
+        self._quantum = self.frame * max(1, round(sample_rate * _QUANTUM_SECONDS))
         self._pending = bytearray()
         self._resampler = (
             None
-            if as_it_is
+            if sample_rate == SAMPLE_RATE
             else soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         )
 
