@@ -68,7 +68,7 @@ class Connection:
         loop = asyncio.get_running_loop()
         self._watchman = loop.call_soon(self._watch, loop)
         tasks = [
-            asyncio.create_task(driver.guarded(self._read())),
+            asyncio.create_task(driver.guarded(self._read)),
             asyncio.create_task(self._write(greeting)),
             asyncio.create_task(self._released.wait()),
         ]

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from streaming import wire
 from streaming.actions import (
@@ -163,7 +163,7 @@ class StreamDriver:
         It is over when it has ended, when its connection was lost and it can't have another, or
         when another process has taken it over.
         """
-        keeping = asyncio.create_task(self.guarded(self._keep()))
+        keeping = asyncio.create_task(self.guarded(self._keep))
         try:
             await self._over.wait()
         finally:
@@ -313,10 +313,10 @@ class StreamDriver:
             self._connection.release(error)
         self.abandon()
 
-    async def guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """End the session with an honest error when something of ours breaks."""
         try:
-            await work
+            await work()
         except Exception as error:  # noqa: BLE001 - the client is told, whatever it is
             self._broke(error)
             if not isinstance(error, TakenOver):
@@ -461,7 +461,7 @@ class StreamDriver:
         if self._close is None:
             self._close = close
             self.observer.closed(close.code, close.reason)
-            self._closing = asyncio.create_task(self.guarded(self._finish()))
+            self._closing = asyncio.create_task(self.guarded(self._finish))
 
     async def _finish(self) -> None:
         """Settle, and record the end, before the client is told of it."""

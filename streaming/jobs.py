@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from streaming.errors import Overloaded, SurtitleError
@@ -34,7 +35,7 @@ class Jobs:
         *,
         patience: float,
         pause: float,
-        guarded: Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]],
+        guarded: Callable[[Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]],
         progressed: Callable[[], None],
     ) -> None:
         self._session = session
@@ -53,18 +54,17 @@ class Jobs:
 
     def recognize(self, job: RecognitionJob) -> None:
         """Have a job of the session recognised. Returns at once."""
-        self._start((job.segment, job.revision, job.task), self._recognize(job))
+        self._start((job.segment, job.revision, job.task), partial(self._recognize, job))
 
     def translate(self, job: TranslationJob) -> None:
         """Have a job of the session translated. Returns at once."""
-        self._start((job.segment, job.revision, "to", job.target), self._translate(job))
+        self._start((job.segment, job.revision, "to", job.target), partial(self._translate, job))
 
-    def _start(self, key: tuple[Any, ...], work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, key: tuple[Any, ...], work: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.create_task(self._guarded(work))
         self._tasks[key] = task
 
         def forget(done: asyncio.Task[None]) -> None:
-            work.close()  # a task that is cancelled at once never begins it
             # A retry of the same job may stand in its place by now.
             if self._tasks.get(key) is done:
                 del self._tasks[key]
@@ -72,9 +72,9 @@ class Jobs:
         task.add_done_callback(forget)
 
     async def _recognize(self, job: RecognitionJob) -> None:
-        partial = job.priority is Priority.PARTIAL
+        hasty = job.priority is Priority.PARTIAL
         try:
-            async with asyncio.timeout(self._patience if partial else None):
+            async with asyncio.timeout(self._patience if hasty else None):
                 hypothesis = await self._insist(
                     job.priority, lambda: self._recognizer.recognize(job)
                 )
@@ -82,7 +82,7 @@ class Jobs:
             late = Overloaded(f"no answer within {self._patience:g} s")
             self._session.receive_recognition_failure(job, late)
         except SurtitleError as error:
-            if error.retryable and not partial:
+            if error.retryable and not hasty:
                 await asyncio.sleep(self._pause)
             self._session.receive_recognition_failure(job, error)
         else:

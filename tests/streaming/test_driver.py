@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -326,6 +327,17 @@ async def test_a_client_that_does_not_read_is_hung_up_on() -> None:
         setup.client.say(type="start")
         await task
     assert setup.client.closed == (4408, "slow_reader")
+
+
+async def test_an_end_that_comes_too_late_leaves_nothing_behind() -> None:
+    """Else Python warns of a coroutine that nobody waited for, and a warning is an error here."""
+    setup = Setup()
+    async with setup.running():
+        setup.client.say(type="start")
+        await setup.client.until(bool)
+        setup.driver.abandon()
+        setup.driver.end(None)
+    gc.collect()
 
 
 class _Broken:
