@@ -13,14 +13,12 @@ from collections.abc import Callable
 from typing import Final
 
 from streaming.session import StreamSession
-from streaming.types import SAMPLE_RATE
 
 _KEPT_SECONDS: Final = 1.0
 _KEPT_BYTES: Final = 128 * 1024
 """Of a sender faster than speech, no more is kept."""
-_LONG: Final = 5 * SAMPLE_RATE
-"""Samples without speech after which a session is listened to by the second. Nobody has spoken yet
-in one that has only begun."""
+_LONG: Final = 5.0
+"""Seconds without speech after which a session is listened to by the second."""
 
 
 class Lull:
@@ -35,8 +33,6 @@ class Lull:
         self._session = session
         self._pressed = pressed
         self._listen = listen
-        self._spoken = session.audio_samples - _LONG
-        """Samples up to which somebody spoke, or something of it was not done."""
         self._kept: list[bytes] = []
         self._size = 0
         self._most = min(_KEPT_BYTES, session.config.max_message_bytes)
@@ -46,7 +42,7 @@ class Lull:
         """Keep a piece of sound back, if it may wait; whether it does."""
         if self._size + len(piece) > self._most:
             self.release()
-        if not self._kept and not (self._lasts and self._pressed()):
+        if not self._kept and not (self._pressed() and self._lasts):
             return False
         self._kept.append(piece)
         self._size += len(piece)
@@ -73,7 +69,4 @@ class Lull:
     @property
     def _lasts(self) -> bool:
         session = self._session
-        if session.container or session.ending or not session.silent:
-            self._spoken = session.audio_samples
-            return False
-        return session.audio_samples - self._spoken >= _LONG
+        return not session.container and not session.ending and session.silence >= _LONG

@@ -38,8 +38,8 @@ class VoiceStream(Protocol):
     def pass_over(self, windows: Windows) -> int:
         """Answer 0 for as many of the next windows as need no model, from the first on.
 
-        Returns how many those are; they are not to be submitted. Pure and quick: most sound is of
-        rooms in which nobody speaks. To be called only when no answer is waited for.
+        Returns how many those are; they are not to be submitted. Quick: most sound is of rooms in
+        which nobody speaks. To be called only when no answer is waited for.
         """
         ...
 

@@ -272,6 +272,11 @@ class Segmenter:
         """Whether nobody speaks, nor seems to begin."""
         return self._open is None and not self._candidate
 
+    @property
+    def silence(self) -> float:
+        """Samples since the last utterance ended; infinitely many before the first."""
+        return self._position - self._floor if self._floor else math.inf
+
     def place(self, oldest: Utterance | None) -> Place:
         """Where another goes on so that it finds the utterances from ``oldest`` on again.
 

@@ -173,15 +173,17 @@ class StreamSession:
         return self._hearing.behind
 
     @property
-    def silent(self) -> bool:
-        """Whether nobody is known to speak, and everything said is final and translated."""
-        idle = self._hearing.segmenter.idle
-        return idle and not self._captions.pending and not self._translations.pending
+    def at_rest(self) -> bool:
+        """Whether nobody speaks, and everything said is final and translated."""
+        return self._hearing.at_rest and not self._pending
 
     @property
-    def at_rest(self) -> bool:
-        """Whether it is silent, and all that was heard was listened to."""
-        return self._hearing.at_rest and self.silent
+    def silence(self) -> float:
+        """Seconds for which nobody has spoken, as far as was listened; 0 while something that was
+        said is not final and translated, infinite where nobody has spoken yet.
+        """
+        segmenter = self._hearing.segmenter
+        return segmenter.silence / SAMPLE_RATE if segmenter.idle and not self._pending else 0.0
 
     def actions(self) -> list[Action]:
         """What is to be done, in order. Each action is given once."""
@@ -378,6 +380,10 @@ class StreamSession:
                 self._captions.mark(marker)
             case End():
                 self._ending.carry_out()
+
+    @property
+    def _pending(self) -> bool:
+        return self._captions.pending or self._translations.pending
 
     def _advance(self) -> None:
         self._hearing.advance()
