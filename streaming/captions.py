@@ -16,11 +16,12 @@ from streaming.checkpoint import Checkpoint
 from streaming.context import Context
 from streaming.errors import Overloaded, Superseded, SurtitleError
 from streaming.pacing import Pace
-from streaming.segmenter import Closed, Opened, Paused, Resumed, SegmenterEvent, Utterance
+from streaming.segmenter import Closed, Opened, Paused, Resumed, SegmenterEvent
 from streaming.segments import Answer, Segment
 from streaming.stabilizer import units
 from streaming.translations import Translations
 from streaming.types import SAMPLE_RATE, Hypothesis, Priority, RecognitionJob, Word, seconds
+from streaming.utterance import Utterance
 
 _ATTEMPTS: Final = 4
 """How often a final is asked for until it is told that it could not be recognised."""

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streaming.errors import SurtitleError
-from streaming.segmenter import Utterance
 from streaming.stabilizer import Stabilizer
 from streaming.types import Hypothesis, RecognitionJob
+from streaming.utterance import Utterance
 
 Answer = Hypothesis | SurtitleError
 

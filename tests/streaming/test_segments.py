@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.errors import RecognitionFailed
-from streaming.segmenter import Utterance
 from streaming.segments import Answer, Segment
 from streaming.types import Hypothesis, Priority, RecognitionJob
+from streaming.utterance import Utterance
 
 
 def job(revision: int) -> RecognitionJob:
