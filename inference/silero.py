@@ -21,13 +21,12 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from inference.crew import Crew, Worker
 from inference.delivery import deliver
 from inference.murmur import murmur
 from inference.supervision import Fault, Staff, Supervision
-from inference.voice_gate import CONTEXT, Memory, Request, levels_of
+from inference.voice_gate import CONTEXT, UNUSED, Memory, Request, State, levels_of
 from streaming.errors import ModelUnavailable, SurtitleError
 from streaming.ports import VoiceStream
 from streaming.types import SAMPLE_RATE, WINDOW, Probabilities, Windows
@@ -40,6 +39,8 @@ _PROBE: Final = murmur(2 * WINDOW / SAMPLE_RATE).reshape(2, WINDOW)
 _GATHER: Final = 0.02
 """Seconds that windows wait which are hardly speech, for those of other streams: a batch costs
 little more than one."""
+_SETTLED: Final = 32
+"""Windows of silence after which more of it changes the model's state no more: a second."""
 _LAST_ROUNDS: Final = 2.0
 """Seconds that ``close`` waits for what runs."""
 
@@ -73,8 +74,20 @@ class DetectorStats:
     """When the model answered last, in monotonic seconds."""
 
 
-_Answer = tuple[float, NDArray[np.float32]]
+_Answer = tuple[float, State]
 """A window's probability, and the stream's state after it."""
+
+
+def _after_silence(session: Any) -> list[State]:
+    """The model's state after 1, 2, 3 … windows of silence."""
+    silence = np.zeros((1, CONTEXT + WINDOW), dtype=np.float32)
+    rate = np.array(SAMPLE_RATE, dtype=np.int64)
+    states = []
+    state = UNUSED[:, np.newaxis]
+    for _ in range(_SETTLED):
+        _, state = session.run(None, {"input": silence, "state": state, "sr": rate})
+        states.append(state[:, 0].copy())
+    return states
 
 
 class SileroDetector:
@@ -85,11 +98,13 @@ class SileroDetector:
         session: Any,
         *,
         gate: float | None,
+        after_silence: Sequence[State] = (),
         renew: Callable[[], Any] | None = None,
         supervision: Supervision | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._threshold = -1.0 if gate is None else 10 ** (gate / 20)
+        self._gate = 0.0 if gate is None else 10 ** (gate / 20)
+        self._after_silence = after_silence
         self._clock = clock
         self._answered_at: float | None = None
         self._retried = 0
@@ -125,9 +140,8 @@ class SileroDetector:
         """Load the model, by default the packaged one. Blocking, a fraction of a second.
 
         ``gate`` is a level in dBFS (RMS of a window): while a stream's last probability is low,
-        quieter windows are answered 0 without running the model, and leave its state as it is;
-        so are seven of eight windows that are hardly louder than its background. None switches
-        that off.
+        quieter windows are answered 0 without running the model; so are seven of eight windows that
+        are hardly louder than its background. None switches that off.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -138,11 +152,18 @@ class SileroDetector:
         def session() -> Any:
             return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-        return cls(session(), gate=gate, renew=session, supervision=supervision)
+        first = session()
+        return cls(
+            first,
+            gate=gate,
+            after_silence=_after_silence(first),
+            renew=session,
+            supervision=supervision,
+        )
 
     def open(self) -> VoiceStream:
         """A new stream, with nothing heard."""
-        return _SileroStream(self)
+        return _SileroStream(self, Memory(self._after_silence, self._gate))
 
     @property
     def stats(self) -> DetectorStats:
@@ -197,9 +218,9 @@ class SileroDetector:
 
     def pass_over(self, memory: Memory, windows: Windows) -> int:
         """How many of a stream's next windows are answered 0 without the model."""
-        if self._threshold <= 0 or self._down():
+        if self._down():
             return 0
-        done = memory.pass_over(windows, levels_of(windows), self._threshold)
+        done = memory.pass_over(windows, levels_of(windows))
         self._spared += done
         return done
 
@@ -214,7 +235,6 @@ class SileroDetector:
             memory=memory,
             windows=windows,
             levels=levels_of(windows),
-            gate=self._threshold,
             future=loop.create_future(),
             probabilities=np.zeros(len(windows), dtype=np.float32),
         )
@@ -356,9 +376,9 @@ class SileroDetector:
 class _SileroStream:
     """One stream's memory."""
 
-    def __init__(self, detector: SileroDetector) -> None:
+    def __init__(self, detector: SileroDetector, memory: Memory) -> None:
         self._detector = detector
-        self._memory: Memory | None = Memory()
+        self._memory: Memory | None = memory
         self._loop = asyncio.get_running_loop()
 
     def submit(self, windows: Windows) -> Probabilities | asyncio.Future[Probabilities]:

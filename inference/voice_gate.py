@@ -36,44 +36,69 @@ _UNHEARD_AT_FLOOR: Final = 15
 """As :data:`_UNHEARD`, for those: a steady hum is listened to twice a second."""
 _FALL, _RISE = 0.5, 0.05
 """How fast the idea of the background follows quieter windows, and louder ones."""
+_ONES: Final = np.ones(WINDOW, dtype=np.float32)
+
+State = NDArray[np.float32]
+"""The model's, shape ``(2, 128)``. Never written to."""
+UNUSED: Final[State] = np.zeros((2, STATE), dtype=np.float32)
+"""That of a model that has heard nothing."""
 
 
 def levels_of(windows: Windows) -> list[float]:
-    """The RMS of each window."""
-    levels: list[float] = np.sqrt(np.vecdot(windows, windows) / np.float32(WINDOW)).tolist()
+    """The RMS of each window around its mean: a steady offset, as of cheap sound cards, is none."""
+    means = np.vecdot(windows, _ONES) / np.float32(WINDOW)
+    squares = np.vecdot(windows, windows) / np.float32(WINDOW) - means * means
+    levels: list[float] = np.sqrt(np.maximum(squares, 0)).tolist()
     return levels
 
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """What a stream carries from window to window. Only one thread at a time touches it."""
+    """What a stream carries from window to window. Only one thread at a time touches it.
 
-    state: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, STATE), np.float32))
+    ``after_silence`` are the states of the model after 1, 2, 3 … windows of silence from the start.
+    The last of them is taken for its state after any silence as long: one that has heard nothing
+    takes quiet speech for noise. ``gate`` is the level (RMS) below which all is silence; with none
+    above 0 nothing is passed over.
+    """
+
+    after_silence: Sequence[State]
+    gate: float
+    state: State = field(default_factory=lambda: UNUSED)
     context: NDArray[np.float32] = field(default_factory=lambda: np.zeros(CONTEXT, np.float32))
     last: float = 0.0
-    floor: float = 0.0
-    """RMS of its background; 0 until one was heard."""
+    floor: float = field(init=False)
+    """RMS of its background. It begins as silence, and comes up to the first sound by and by: that
+    may be speech, which takes a moment to be known as such."""
     unheard: int = 0
     """Windows since the model listened last."""
+    silent: int = 0
+    """Windows of silence until now."""
+    fresh: bool = True
+    """Whether there was nothing else."""
+
+    def __post_init__(self) -> None:
+        self.floor = self.gate
 
     def learn(self, level: float) -> None:
         """Take the level of a window in which nobody speaks."""
-        rate = _RISE if level > self.floor > 0 else _FALL
-        self.floor = level if self.floor == 0 else self.floor + rate * (level - self.floor)
+        rate = _RISE if level > self.floor else _FALL
+        self.floor += rate * (max(level, self.gate) - self.floor)
 
-    def pass_over(
-        self, windows: Windows, levels: Sequence[float], gate: float, done: int = 0
-    ) -> int:
+    def pass_over(self, windows: Windows, levels: Sequence[float], done: int = 0) -> int:
         """Answer 0 for as many windows, from the first one not ``done``, as need no model.
 
-        Returns how many are then done. ``gate`` is the level below which all are silence; with
-        none above 0 nothing is passed over.
+        Returns how many are then done.
         """
-        if self.last >= _UNLIKELY or gate <= 0:
+        if self.last >= _UNLIKELY or self.gate <= 0:
             return done
         first = done
         for level in islice(levels, first, None):
-            if level >= gate and not self._is_background(level):
+            if level < self.gate:
+                self.silent += 1
+            elif self._is_background(level):
+                self.silent = 0
+            else:
                 break
             self.unheard += 1
             self.learn(level)
@@ -81,7 +106,14 @@ class Memory:
         if done > first:
             self.last = 0.0
             self.context = windows[done - 1, -CONTEXT:].copy()
+            self._settle()
         return done
+
+    def _settle(self) -> None:
+        """Have the model's state be what silence would have made it."""
+        states = self.after_silence
+        if states and (self.fresh or self.silent >= len(states)):
+            self.state = states[min(self.silent, len(states)) - 1]
 
     def _is_background(self, level: float) -> bool:
         if level >= _ABOVE_FLOOR * self.floor:
@@ -98,7 +130,6 @@ class Request:
     memory: Memory
     windows: Windows
     levels: list[float]
-    gate: float
     future: asyncio.Future[Probabilities]
     probabilities: Probabilities
     """Zeros, until another is known."""
@@ -123,14 +154,15 @@ class Request:
 
     def skip_quiet(self) -> bool:
         """Answer windows the gate lets be answered without the model. True if none are left."""
-        self.done = self.memory.pass_over(self.windows, self.levels, self.gate, self.done)
+        self.done = self.memory.pass_over(self.windows, self.levels, self.done)
         return self.done == len(self.windows)
 
     def take(self, probability: float) -> None:
         """Answer the next window with what the model found."""
         memory = self.memory
         self.probabilities[self.done] = probability
-        memory.unheard = 0
+        memory.unheard = memory.silent = 0
+        memory.fresh = False
         memory.last = probability
         memory.context = self.windows[self.done, -CONTEXT:].copy()
         if probability < _UNLIKELY:

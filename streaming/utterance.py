@@ -47,7 +47,7 @@ class Utterance:
 
     @property
     def energy(self) -> float:
-        """Energy of the newest window."""
+        """Energy of the newest window, around its mean: a steady offset is no sound."""
         return self._energy[-1]
 
     def note_speech(self) -> None:
@@ -89,7 +89,8 @@ class Utterance:
             grown[: self._samples] = self._audio[: self._samples]
             self._audio = grown
         self._audio[self._samples : needed] = window
-        self._energy.append(float(np.dot(window, window)))
+        offset = float(window.sum())
+        self._energy.append(max(0.0, float(np.dot(window, window)) - offset * offset / WINDOW))
         self._samples = needed
 
     def quietest(self, search: int) -> tuple[int, float]:

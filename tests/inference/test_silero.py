@@ -130,6 +130,38 @@ async def test_a_steady_background_is_mostly_not_listened_to(decibels: int) -> N
     assert gated.stats.gated > 0.75 * (len(windows) - len(speech))
 
 
+async def onset(windows: Windows, gate: float | None) -> int:
+    """The first window that is found to be speech."""
+    detector = SileroDetector.load(gate=gate)
+    detector.start()
+    try:
+        return int(np.argmax(await detector.open().detect(windows) >= 0.5))
+    finally:
+        await detector.close()
+
+
+@pytest.mark.parametrize("decibels", [0, -20, -30])
+@pytest.mark.parametrize("lang", ["en", "es", "fr", "pt"])
+async def test_after_silence_speech_is_found_as_soon_as_without_the_gate(
+    lang: str, decibels: int
+) -> None:
+    """However quiet: a model that has heard nothing yet takes half a second of it for noise."""
+    silence = np.zeros((60, WINDOW), dtype=np.float32)
+    speech = windows_of(audioeval_clips(lang)[2].audio()) * np.float32(10 ** (decibels / 20))
+    windows = np.concatenate([silence, speech])
+    assert await onset(windows, -75.0) <= await onset(windows, None) + 1
+
+
+async def test_speech_on_an_offset_is_found_as_without_one() -> None:
+    """A steady offset, as of cheap sound cards, is as loud as speech, and no sound."""
+    random = np.random.default_rng(3)
+    noise = random.normal(0.0, 0.001, (100, WINDOW)).astype(np.float32)
+    windows = np.concatenate([noise, spoken() * np.float32(0.3)])
+    found = await onset(windows, -75.0)
+    assert found >= len(noise)
+    assert await onset(windows + np.float32(0.14), -75.0) <= found + 1
+
+
 async def test_streams_in_quiet_rooms_share_their_rounds() -> None:
     """They are listened to now and then, and together: nobody waits for what is hardly speech."""
     random = np.random.default_rng(2)

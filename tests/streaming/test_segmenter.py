@@ -6,6 +6,7 @@ import weakref
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +20,7 @@ from streaming.segmenter import (
     SegmenterConfig,
     SegmenterEvent,
 )
-from streaming.types import WINDOW, Probabilities, Windows
+from streaming.types import WINDOW, Audio, Probabilities, Windows
 
 
 def stream(*parts: tuple[int, float]) -> tuple[Windows, Probabilities]:
@@ -27,6 +28,15 @@ def stream(*parts: tuple[int, float]) -> tuple[Windows, Probabilities]:
     probabilities = np.concatenate([np.full(n, p, dtype=np.float32) for n, p in parts])
     numbers = np.arange(1, probabilities.size + 1, dtype=np.float32)
     return np.repeat(numbers, WINDOW).reshape(-1, WINDOW), probabilities
+
+
+def loud() -> Audio:
+    """A window of sound, and not of an offset."""
+    return np.tile(np.array([1, -1], dtype=np.float32), WINDOW // 2)
+
+
+OFFSETS = pytest.mark.parametrize("offset", [0.0, 0.5])
+"""What cheap sound cards add to all samples."""
 
 
 def closed(events: list[SegmenterEvent]) -> list[Closed]:
@@ -96,11 +106,13 @@ def test_close_in_the_middle_of_speech_splits_without_overlap() -> None:
     assert (first.utterance.segment, later.utterance.segment) == (0, 1)
 
 
-def test_a_long_utterance_is_cut_where_it_is_quietest() -> None:
+@OFFSETS
+def test_a_long_utterance_is_cut_where_it_is_quietest(offset: float) -> None:
     config = SegmenterConfig(max_ms=100 * WINDOW_MS, cut_search_ms=60 * WINDOW_MS)
     windows, probabilities = stream((150, 0.9), (30, 0.0))
-    windows = np.ones_like(windows)
-    windows[68:73] = 0.01
+    windows[:] = loud()
+    windows[68:73] *= 0.01
+    windows += offset
     events = Segmenter(config).push(windows, probabilities)
     first, second = closed(events)
     assert first.cut
@@ -110,13 +122,15 @@ def test_a_long_utterance_is_cut_where_it_is_quietest() -> None:
     assert isinstance(events[events.index(first) + 1], Opened)
 
 
-def test_a_long_utterance_is_cut_at_a_pause_before_it_is_too_long() -> None:
+@OFFSETS
+def test_a_long_utterance_is_cut_at_a_pause_before_it_is_too_long(offset: float) -> None:
     config = SegmenterConfig(
         long_ms=60 * WINDOW_MS, max_ms=100 * WINDOW_MS, cut_search_ms=40 * WINDOW_MS
     )
     windows, probabilities = stream((95, 0.9), (30, 0.0))
-    windows = np.ones_like(windows)
-    windows[[*range(28, 33), *range(68, 73)]] = 0.01
+    windows[:] = loud()
+    windows[[*range(28, 33), *range(68, 73)]] *= 0.01
+    windows += offset
     segmenter = Segmenter(config)
     # At 60 windows there is a pause behind, from 30 on; later there is one at 70.
     assert [e.end // WINDOW for e in closed(segmenter.push(windows[:60], probabilities[:60]))] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ LEVELS = st.lists(st.floats(0, 1, width=32), min_size=1, max_size=200)
 
 
 def said(levels: list[float], start: int = 10 * WINDOW) -> Utterance:
-    """An utterance of windows that are each all of one value."""
+    """An utterance of windows of these levels (RMS)."""
     utterance = Utterance(0, start, start)
     for level in levels:
         utterance.append(window(level))
@@ -21,13 +22,13 @@ def said(levels: list[float], start: int = 10 * WINDOW) -> Utterance:
 
 
 def window(level: float) -> Audio:
-    return np.full(WINDOW, level, dtype=np.float32)
+    return np.tile(np.array([level, -level], dtype=np.float32), WINDOW // 2)
 
 
 def test_audio_can_be_had_up_to_any_sample_of_the_stream() -> None:
     utterance = said([0.1, 0.2, 0.3])
     assert utterance.end == 13 * WINDOW
-    assert np.array_equal(utterance.audio(12 * WINDOW), np.repeat([0.1, 0.2], WINDOW).astype("f4"))
+    assert np.array_equal(utterance.audio(12 * WINDOW), np.append(window(0.1), window(0.2)))
     assert utterance.audio(99 * WINDOW).size == 3 * WINDOW
     assert np.array_equal(utterance.windows_after(12 * WINDOW), [window(0.3)])
 
@@ -54,6 +55,13 @@ def test_level_is_that_of_windows_with_speech(speech: list[bool]) -> None:
     assert np.isclose(utterance.level, expected)
     last = max((at for at, spoken in enumerate(speech, 1) if spoken), default=0)
     assert utterance.speech_end == last * WINDOW
+
+
+def test_an_offset_is_no_sound() -> None:
+    utterance = said([0.1])
+    energy = utterance.energy
+    utterance.append(window(0.1) + np.float32(0.5))
+    assert utterance.energy == pytest.approx(energy, rel=1e-3)
 
 
 def test_what_is_known_of_speech_goes_on_after_a_cut() -> None:
