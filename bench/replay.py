@@ -28,6 +28,7 @@ from streaming import wire
 from streaming.actions import Action, Close, Detect, Emit, Recognize, Translate
 from streaming.driver import Models
 from streaming.errors import Overloaded, Superseded, SurtitleError
+from streaming.lag import Lag
 from streaming.ports import LanguageCatalogue
 from streaming.session import StreamSession
 from streaming.session_config import SessionConfig
@@ -147,6 +148,7 @@ class Simulation:
             TranslationJob: _Pool(translators, text),
         }
         self._voice = models.detector.open()
+        self._lag = Lag()
         self._now = 0.0
         self._pending: list[tuple[float, int, Any]] = []
         self._order = itertools.count()
@@ -174,6 +176,9 @@ class Simulation:
         match happening:
             case bytes():
                 self._session.receive_binary(happening)
+                heard = self._session.audio_samples / SAMPLE_RATE
+                lag = self._lag.note(self._now, heard, heard - self._session.behind)
+                self._session.note_lag(lag)
             case str():
                 self._session.receive_text('{"type": "stop"}')
             case _Again(job=job):

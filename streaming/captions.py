@@ -94,6 +94,8 @@ class Captions:
         self._skip: list[str] = []
         """Words that the utterance which opens next leaves out."""
         self.pace = Pace(PARTIAL_MS)
+        self.lag = 0.0
+        """Seconds by which a live speaker's sound is listened to late now."""
         self.catching_up = False
         """Whether there is no time for partials."""
         self._cut = False
@@ -243,9 +245,10 @@ class Captions:
         self._emit_finals()
 
     def _keep_pace(self, waited: float) -> None:
-        if not self.pace.take(waited):
+        if not self.pace.take(waited, self.lag):
             return
         interval = round(self.pace.interval_ms)
+        waited = max(self.pace.wait, self.pace.late)
         message = (
             f"the server is busy: captions are brought up to date about every {interval} ms"
             if self.pace.degraded
@@ -255,7 +258,10 @@ class Captions:
             wire.WarningEvent(
                 code="degraded" if self.pace.degraded else "recovered",
                 message=message,
-                details={"partial_ms": interval, "waited_seconds": round(self.pace.wait, 2)},
+                details={
+                    "partial_ms": interval,
+                    "waited_seconds": round(waited, 2),
+                },
             )
         )
 

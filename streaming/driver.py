@@ -404,6 +404,7 @@ class StreamDriver:
         session = self.session
         heard = session.audio_samples / SAMPLE_RATE
         lag = self._lag.note(self._clock(), heard, heard - session.behind)
+        session.note_lag(lag)
         if lag >= self.timeouts.lag:
             session.fall_behind(lag)
         elif lag <= self.timeouts.lag / 5:

@@ -256,6 +256,10 @@ class StreamSession:
         """End at once, with an error. What is unfinished is lost: only for faults of ours."""
         self._ending.fail(error)
 
+    def note_lag(self, lag: float) -> None:
+        """Take that a live speaker's audio is listened to ``lag`` seconds late now."""
+        self._captions.lag = lag
+
     def fall_behind(self, lag: float) -> None:
         """Give up partials, because audio is listened to ``lag`` seconds late; say so once."""
         if not self._captions.catching_up and self._started and not self.ended:

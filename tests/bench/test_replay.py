@@ -113,6 +113,16 @@ async def test_slower_models_make_later_finals() -> None:
     assert " ".join(text for _, text in finals(slow)) == "Good morning. alpha bravo"
 
 
+@pytest.mark.parametrize("takes", [0.3, 0.8, 1.0, 2.0])
+async def test_one_speaker_is_too_much_for_no_model_slow_as_it_is(takes: float) -> None:
+    """Partials that take longer than they are apart must not hold up the end of a sentence."""
+    audio = speech("alpha bravo charlie delta echo foxtrot golf hotel " * 8)
+    replay = await simulation(takes).run(audio, source="en")
+    assert finals(replay)[-1][0] - (len(audio) / 16_000 - 2.0) < takes + 1.0
+    shown = [t.time for t in replay.events if isinstance(t.event, PartialEvent)]
+    assert max(after - before for before, after in pairwise(shown)) < takes + 1.0
+
+
 async def test_no_more_calls_run_at_once_than_there_are_workers() -> None:
     one = Simulation(models(), FakeLanguages(), workers=1, clock=Clock(0.4))
     replay = await one.run(speech("alpha bravo charlie delta echo foxtrot golf"), source="en")

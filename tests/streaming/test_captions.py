@@ -182,14 +182,18 @@ def test_a_pause_need_not_wait_for_the_partial_before_it() -> None:
     assert harness.of(wire.PartialEvent)[-1].unstable == "alpha bravo"
 
 
-def test_partials_become_rare_while_answers_wait_and_that_is_told() -> None:
+@pytest.mark.parametrize(("waited", "lag"), [(2.0, 0.0), (0.0, 2.0)])
+def test_partials_become_rare_while_answers_or_sound_wait_and_that_is_told(
+    waited: float, lag: float
+) -> None:
     harness = Harness()
     harness.start(source="en")
     stream = s16(speech("alpha bravo charlie delta echo foxtrot golf hotel " * 3))
 
-    def hear(seconds: float, waited: float) -> int:
+    def hear(seconds: float, waited: float, lag: float) -> int:
         nonlocal stream
         before = len(harness.asked)
+        harness.session.note_lag(lag)
         for _ in range(round(seconds * 10)):
             harness.send(stream[:3200])
             stream = stream[3200:]
@@ -200,12 +204,13 @@ def test_partials_become_rare_while_answers_wait_and_that_is_told() -> None:
                 harness.pump()
         return len(harness.asked) - before
 
-    usual = hear(2.0, 0.0)
-    hear(1.0, 2.0)
-    assert hear(2.0, 2.0) < usual / 2
+    usual = hear(2.0, 0.0, 0.0)
+    hear(1.0, waited, lag)
+    assert hear(2.0, waited, lag) < usual / 2
     (warning,) = harness.of(wire.WarningEvent)
     assert warning.code == "degraded"
     assert warning.details["partial_ms"] > 1000
+    assert 1.0 <= warning.details["waited_seconds"] <= 2.0
 
 
 def test_who_falls_behind_gets_finals_alone_until_all_is_heard() -> None:

@@ -1,31 +1,33 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.pacing import Pace
 
 
-@given(waits=st.lists(st.floats(0.0, 0.1), max_size=30))
-def test_a_server_that_keeps_up_is_asked_at_fixed_places(waits: list[float]) -> None:
+@given(st.lists(st.tuples(st.floats(0.0, 0.1), st.floats(0.0, 0.3)), max_size=30))
+def test_a_server_that_keeps_up_is_asked_at_fixed_places(taken: list[tuple[float, float]]) -> None:
     pace = Pace(400)
-    assert not any(pace.take(wait) for wait in waits)
+    assert not any(pace.take(waited, lag) for waited, lag in taken)
     assert pace.interval_ms == 400
 
 
-@given(waits=st.lists(st.floats(0.0, 60.0), max_size=30))
+@given(st.lists(st.tuples(st.floats(0.0, 60.0), st.floats(0.0, 60.0)), max_size=30))
 def test_partials_never_come_oftener_than_asked_for_or_less_than_every_ten_seconds(
-    waits: list[float],
+    taken: list[tuple[float, float]],
 ) -> None:
     pace = Pace(400)
-    for wait in waits:
-        pace.take(wait)
+    for waited, lag in taken:
+        pace.take(waited, lag)
         assert 400 <= pace.interval_ms <= 10_000
 
 
-def test_they_become_rarer_at_once_and_oftener_by_and_by() -> None:
+@pytest.mark.parametrize("late", [(1.0, 0.0), (0.0, 1.0)])
+def test_they_become_rarer_at_once_and_oftener_by_and_by(late: tuple[float, float]) -> None:
     pace = Pace(400)
-    pace.take(1.0)
+    pace.take(*late)
     slow = pace.interval_ms
     assert slow > 1000
     pace.take(0.0)
