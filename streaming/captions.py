@@ -96,6 +96,8 @@ class Captions:
         self.pace = Pace(PARTIAL_MS)
         self.lag = 0.0
         """Seconds by which a live speaker's sound is listened to late now."""
+        self._held_up = False
+        """Whether sound had to wait because partials were not answered."""
         self.catching_up = False
         """Whether there is no time for partials."""
         self._cut = False
@@ -166,6 +168,7 @@ class Captions:
                 segment.speculative = self._ask(segment, Priority.FINAL, segment.pause_end)
         elif self._partial_due(segment):
             if segment.unanswered >= _UNANSWERED:
+                self._held_up = True
                 return False
             self._ask(segment, Priority.PARTIAL, None)
         return True
@@ -245,7 +248,8 @@ class Captions:
         self._emit_finals()
 
     def _keep_pace(self, waited: float) -> None:
-        if not self.pace.take(waited, self.lag):
+        lag, self._held_up = self.lag if self._held_up else 0.0, False
+        if not self.pace.take(waited, lag):
             return
         interval = round(self.pace.interval_ms)
         waited = max(self.pace.wait, self.pace.late)

@@ -15,8 +15,6 @@ from typing import Final
 
 _UNNOTICED: Final = 0.1
 """Seconds of waiting that change nothing: a worker is rarely free at once."""
-_ON_TIME: Final = 0.3
-"""Seconds that sound may be listened to late: it waits for the end of a pause, too."""
 _GAIN: Final = 4.0
 """Seconds by which partials are further apart for each second of either."""
 _LONGEST_MS: Final = 10_000
@@ -35,18 +33,18 @@ class Pace:
     wait: float = 0.0
     """Seconds that answers wait now, smoothed."""
     late: float = 0.0
-    """Seconds by which a live speaker's sound is listened to late now, smoothed."""
+    """Seconds by which a live speaker's sound is listened to late now for partials, smoothed."""
     degraded: bool = False
     """Whether partials are much rarer than they would be."""
 
     @property
     def interval_ms(self) -> float:
         """Audio between two partials, in milliseconds."""
-        excess = max(0.0, self.wait - _UNNOTICED) + max(0.0, self.late - _ON_TIME)
+        excess = max(0.0, self.wait - _UNNOTICED) + max(0.0, self.late - _UNNOTICED)
         return min(self.partial_ms + 1000 * _GAIN * excess, _LONGEST_MS)
 
     def take(self, waited: float, lag: float = 0.0) -> bool:
-        """Note for how long an answer waited, and how late sound was listened to meanwhile.
+        """Note for how long an answer waited, and how late sound is listened to that waited for it.
 
         Says whether ``degraded`` has changed.
         """

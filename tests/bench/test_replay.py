@@ -118,7 +118,7 @@ async def test_one_speaker_is_too_much_for_no_model_slow_as_it_is(takes: float) 
     """Partials that take longer than they are apart must not hold up the end of a sentence."""
     audio = speech("alpha bravo charlie delta echo foxtrot golf hotel " * 8)
     replay = await simulation(takes).run(audio, source="en")
-    assert finals(replay)[-1][0] - (len(audio) / 16_000 - 2.0) < takes + 1.0
+    assert finals(replay)[-1][0] - (len(audio) / 16_000 - 2.0) < 2 * takes + 1.0
     shown = [t.time for t in replay.events if isinstance(t.event, PartialEvent)]
     assert max(after - before for before, after in pairwise(shown)) < takes + 1.0
 
