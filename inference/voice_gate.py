@@ -112,7 +112,7 @@ class Memory:
     def _settle(self) -> None:
         """Have the model's state be what silence would have made it."""
         states = self.after_silence
-        if states and (self.fresh or self.silent >= len(states)):
+        if states and self.silent and (self.fresh or self.silent >= len(states)):
             self.state = states[min(self.silent, len(states)) - 1]
 
     def _is_background(self, level: float) -> bool:
