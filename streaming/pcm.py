@@ -145,7 +145,7 @@ class Windower:
         """All whole windows, shape ``(n, 512)``; n may be 0."""
         joined = np.concatenate((self._rest, samples)) if self._rest.size else samples
         whole = joined.size - joined.size % WINDOW
-        self._rest = joined[whole:]
+        self._rest = joined[whole:].copy()  # a view would keep all of it
         return joined[:whole].reshape(-1, WINDOW)
 
     def flush(self) -> Windows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from itertools import pairwise
 
 import av
@@ -126,3 +127,14 @@ def test_windows_hold_every_sample_in_order(sizes: list[int]) -> None:
     assert np.array_equal(out[: samples.size], samples)
     assert not out[samples.size :].any()
     assert out.size - samples.size < WINDOW
+
+
+def test_of_what_was_cut_into_windows_only_the_rest_is_kept() -> None:
+    """A thousand sessions that are listened to by the second would keep a second each."""
+    windower = Windower()
+    samples = np.zeros(16_000, dtype=np.float32)
+    seen = weakref.ref(samples)
+    assert windower.feed(samples).shape == (31, WINDOW)
+    del samples
+    assert seen() is None
+    assert windower.feed(np.zeros(WINDOW, dtype=np.float32)).shape == (1, WINDOW)
