@@ -207,14 +207,16 @@ def loops(tokens: Sequence[int]) -> bool:
 
 
 def doubles(tokens: Sequence[int], *, most: float) -> bool:
-    """Whether a phrase comes twice on end, in more than ``most`` tokens.
+    """Whether a phrase comes twice, in more than ``most`` tokens.
 
     A refrain or a response does so as well, but takes twice the time.
     """
-    return len(tokens) > most and any(
-        tokens[start : start + size] == tokens[start + size : start + 2 * size]
-        for size in range(_LEAK, len(tokens) // 2 + 1)
-        for start in range(len(tokens) - 2 * size + 1)
+    if len(tokens) <= most:
+        return False
+    first: dict[tuple[int, ...], int] = {}
+    return any(
+        start - first.setdefault(tuple(tokens[start : start + _LEAK]), start) >= _LEAK
+        for start in range(len(tokens) - _LEAK + 1)
     )
 
 

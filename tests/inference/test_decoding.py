@@ -132,6 +132,8 @@ def test_a_sentence_said_twice_is_doubted_only_where_there_is_time_for_one() -> 
     twice = decoded(tokens=(*sentence, *sentence))
     assert doubt(twice, seconds=5.6) == "says a phrase twice in the time of one"
     assert doubt(twice, seconds=8.0) is None, "a refrain"
+    again = decoded(tokens=(*sentence, 97, 98, 99, *sentence[2:]))
+    assert doubt(again, seconds=5.6) == "says a phrase twice in the time of one", "And the …"
     assert doubt(decoded(tokens=tuple(range(40))), seconds=5.6) is None, "a fast speaker"
     short = decoded(tokens=(1, 2, 3, 4, 5, 1, 2, 3, 4, 5))
     assert doubt(short, seconds=1.5) is None, "thank you very much, thank you very much"
