@@ -39,8 +39,9 @@ _PROBE: Final = murmur(2 * WINDOW / SAMPLE_RATE).reshape(2, WINDOW)
 _GATHER: Final = 0.02
 """Seconds that windows wait which are hardly speech, for those of other streams: a batch costs
 little more than one."""
-_SETTLED: Final = 32
-"""Windows of silence after which more of it changes the model's state no more: a second."""
+_FOLLOWED: Final = 32
+"""Windows of silence, a second, whose effect on the model's state is known: more is taken for as
+much. It would change the state further, but speech is found no sooner for it."""
 _LAST_ROUNDS: Final = 2.0
 """Seconds that ``close`` waits for what runs."""
 
@@ -84,7 +85,7 @@ def _after_silence(session: Any) -> list[State]:
     rate = np.array(SAMPLE_RATE, dtype=np.int64)
     states = []
     state = UNUSED[:, np.newaxis]
-    for _ in range(_SETTLED):
+    for _ in range(_FOLLOWED):
         _, state = session.run(None, {"input": silence, "state": state, "sr": rate})
         states.append(state[:, 0].copy())
     return states

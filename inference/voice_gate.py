@@ -79,7 +79,7 @@ class Memory:
     silent: int = 0
     """Windows of silence until now."""
     fresh: bool = True
-    """Whether there was nothing else."""
+    """Whether the model has not listened yet."""
 
     def __post_init__(self) -> None:
         self.floor = self.gate
