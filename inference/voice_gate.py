@@ -35,6 +35,16 @@ _AT_FLOOR: Final = 1.2
 4 dB below the noise."""
 _UNHEARD_AT_FLOOR: Final = 15
 """As :data:`_UNHEARD`, for those: a steady hum is listened to twice a second."""
+_FAINT: Final = 10 ** (-58 / 20)
+"""The RMS (−58 dBFS) of a background in which speech that it drowns is too quiet for anyone."""
+_STEADY: Final = 150
+"""Windows at the background's level, five seconds, after which it is believed to be one: speech
+that the model did not know for speech may have been taken for background, too."""
+_UNHEARD_IF_FAINT: Final = 63
+"""As :data:`_UNHEARD_AT_FLOOR`, for a background that is both: a quiet room is listened to every
+two seconds."""
+_LONG: Final = 64
+"""Windows, two seconds, of a request that is part of a file, and not of a live stream."""
 _FALL, _RISE = 0.5, 0.05
 """How fast the idea of the background follows quieter windows, and louder ones."""
 _ONES: Final = np.ones(WINDOW, dtype=np.float32)
@@ -74,6 +84,8 @@ class Memory:
     floor: float = field(init=False)
     """RMS of its background. It begins as silence, and comes up to the first sound by and by: that
     may be speech, which takes a moment to be known as such."""
+    steady: int = 0
+    """Windows that were hardly louder than it, until now."""
     unheard: int = 0
     """Windows since the model listened last."""
     silent: int = 0
@@ -86,6 +98,7 @@ class Memory:
 
     def learn(self, level: float) -> None:
         """Take the level of a window in which nobody speaks."""
+        self.steady = self.steady + 1 if level < _AT_FLOOR * self.floor else 0
         rate = _RISE if level > self.floor else _FALL
         self.floor += rate * (max(level, self.gate) - self.floor)
 
@@ -124,7 +137,10 @@ class Memory:
             return False
         if self.unheard < _UNHEARD:
             return True
-        return self.unheard < _UNHEARD_AT_FLOOR and level < _AT_FLOOR * self.floor
+        if level >= _AT_FLOOR * self.floor:
+            return False
+        known = self.steady >= _STEADY and self.floor < _FAINT
+        return self.unheard < (_UNHEARD_IF_FAINT if known else _UNHEARD_AT_FLOOR)
 
 
 @dataclass(slots=True, eq=False)
@@ -146,12 +162,12 @@ class Request:
         """Whether the next window may be speech that somebody waits for.
 
         If not it sounds like the background, and is listened to for safety's sake: nobody loses
-        by it if that is a few milliseconds later, with those of other streams. In a long request
-        that would add up.
+        by it if that is a few milliseconds later, with those of other streams. In a file that
+        would add up.
         """
         memory = self.memory
         return (
-            len(self.windows) - self.done > _UNHEARD
+            len(self.windows) - self.done > _LONG
             or memory.last >= _UNLIKELY
             or self.levels[self.done] >= _ABOVE_FLOOR * memory.floor
         )
@@ -171,4 +187,6 @@ class Request:
         memory.context = self.windows[self.done, -CONTEXT:].copy()
         if probability < _UNLIKELY:
             memory.learn(self.levels[self.done])
+        else:
+            memory.steady = 0
         self.done += 1

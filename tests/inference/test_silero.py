@@ -181,6 +181,33 @@ async def test_streams_in_quiet_rooms_share_their_rounds() -> None:
     await detector.close()
 
 
+async def test_a_speaker_is_not_held_up_by_many_quiet_rooms() -> None:
+    """Their windows have a small part of each round, however many wait."""
+    model = Wrapped()
+    detector = SileroDetector(model, gate=-75.0)
+    detector.start()
+    noise = np.random.default_rng(2).normal(0.0, 0.003, (40, WINDOW)).astype(np.float32)
+    rooms = [detector.open() for _ in range(150)]
+    await asyncio.gather(*(room.detect(noise) for room in rooms))
+    speech = spoken()
+    at = int(np.flatnonzero(straight(speech) > 0.9)[5])
+    speaker = detector.open()
+    await speaker.detect(speech[:at])
+    model.hold()
+    first = asyncio.create_task(speaker.detect(speech[at : at + 1]))
+    assert await asyncio.to_thread(model.entered.wait, 30)
+    quiet = [asyncio.create_task(room.detect(noise[:30])) for room in rooms]
+    said = asyncio.create_task(speaker.detect(speech[at + 1 : at + 4]))
+    await asyncio.sleep(0.05)
+    model.sizes.clear()
+    model.release.set()
+    await asyncio.gather(first, said, *quiet)
+    assert sum(model.sizes) >= len(rooms)
+    assert max(model.sizes) == 33
+    assert [size for size in model.sizes if size > 32] == model.sizes[:3], "the speaker's rounds"
+    await detector.close()
+
+
 async def test_a_quiet_stream_is_answered_at_once_where_no_model_is_needed() -> None:
     detector = SileroDetector.load()
     answer = detector.open().submit(np.zeros((6, WINDOW), dtype=np.float32))
@@ -295,8 +322,15 @@ class Wrapped:
         self.entered = threading.Event()
         self.release = threading.Event()
         self.poison: np.ndarray | None = None
+        self.sizes: list[int] = []
+        """Of each round."""
+
+    def hold(self) -> None:
+        """Hang in the next round."""
+        self.hang_in = 1
 
     def run(self, outputs: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.sizes.append(len(inputs["input"]))
         self.hang_in -= 1
         if self.hang_in == 0:
             self.entered.set()

@@ -82,6 +82,32 @@ def test_the_first_sound_is_not_the_background() -> None:
     assert passed(stream, 0.1) == 1
 
 
+@pytest.mark.parametrize(
+    ("level", "before", "passed_over"),
+    [
+        (0.0011, 200, 63),
+        (0.0011, 100, 15),
+        (0.0016, 200, 15),
+    ],
+    ids=["a quiet room", "not for long", "not quiet"],
+)
+def test_a_quiet_room_is_listened_to_every_two_seconds(
+    level: float, before: int, passed_over: int
+) -> None:
+    stream = memory(heard=level)
+    for _ in range(before):
+        stream.learn(level)
+    assert passed(stream, *[level] * 100) == passed_over
+
+
+def test_a_room_in_which_something_may_have_been_said_is_not_quiet() -> None:
+    stream = memory(heard=0.0011)
+    for _ in range(200):
+        stream.learn(0.0011)
+    stream.learn(0.0014)
+    assert passed(stream, *[0.0011] * 100) == 15
+
+
 @given(st.floats(0.001, 0.5), st.floats(-0.5, 0.5))
 def test_an_offset_is_no_sound(level: float, offset: float) -> None:
     (found,) = levels_of(sound(level) + np.float32(offset))
