@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from streaming.actions import Decode, Detect
 from streaming.errors import SurtitleError
 from streaming.ports import ContainerDecoder, VoiceDetector, VoiceStream
 from streaming.session import StreamSession
-from streaming.types import Probabilities
+from streaming.types import Probabilities, Windows
+
+_MOST: Final = 33
+"""Windows that are asked for together: a little more than a second."""
 
 
 class Ears:
@@ -46,6 +49,8 @@ class Ears:
         self._waiting: deque[Decode | Detect] = deque()
         self._pending: asyncio.Future[Any] | None = None
         """The answer that is waited for."""
+        self._sizes: list[int] = []
+        """How many windows each ``Detect`` had that it answers."""
         self._answering = False
         self._rest = asyncio.Event()
         self._rest.set()
@@ -81,7 +86,7 @@ class Ears:
             if found is not None:
                 self._tell(found)
             while self._waiting and self._pending is None:
-                self._ask(self._waiting.popleft())
+                self._ask()
         except Exception as error:  # noqa: BLE001 - the driver tells of it
             self._fail(error)
         finally:
@@ -91,23 +96,45 @@ class Ears:
             else:
                 self._rest.clear()
 
-    def _ask(self, action: Decode | Detect) -> None:
+    def _ask(self) -> None:
+        action = self._waiting[0]
         if isinstance(action, Decode):
+            self._waiting.popleft()
             self._pending = asyncio.ensure_future(self._decode(action))
             self._pending.add_done_callback(self._decoded)
             return
         if self._voice is None:
             self._voice = self._detector.open()
             self._session.spare(self._voice.pass_over)
-        answer = self._voice.submit(action.windows)
+        answer = self._voice.submit(self._windows())
         if isinstance(answer, np.ndarray):
             self._tell(answer)
         else:
             self._pending = pending = asyncio.ensure_future(answer)
             pending.add_done_callback(self._detected)
 
+    def _windows(self) -> Windows:
+        """Windows to ask for next: about a second of what waits.
+
+        Where an answer takes as long as a frame lasts, because the event loop is late or the model
+        busy, frames that are asked for one by one fall behind for ever.
+        """
+        asked: list[Windows] = []
+        self._sizes = []
+        while self._waiting and isinstance(action := self._waiting[0], Detect):
+            size = len(action.windows)
+            if asked and sum(self._sizes) + size > _MOST:
+                break
+            self._waiting.popleft()
+            asked.append(action.windows)
+            self._sizes.append(size)
+        return asked[0] if len(asked) == 1 else np.concatenate(asked)
+
     def _tell(self, found: Probabilities) -> None:
-        self._session.receive_probabilities(found)
+        at = 0
+        for size in self._sizes:
+            self._session.receive_probabilities(found[at : at + size])
+            at += size
         self._progressed()
 
     def _detected(self, answer: asyncio.Future[Probabilities]) -> None:

@@ -118,6 +118,39 @@ async def test_answers_that_take_time_come_in_order() -> None:
     assert detector.closed
 
 
+async def test_what_has_come_meanwhile_is_asked_for_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A live speaker's frame would else wait for as many answers as there are frames before it."""
+    detector = Slow()
+    head = Head(detector)
+    head.start()
+    told: list[Probabilities] = []
+    receive = head.session.receive_probabilities
+
+    def note(found: Probabilities) -> None:
+        told.append(found)
+        receive(found)
+
+    monkeypatch.setattr(head.session, "receive_probabilities", note)
+    sizes = [5, *[5] * 6, 25, 5, 40]
+    sound = [speech("alpha bravo charlie")[: size * WINDOW] for size in sizes]
+    for piece in sound:
+        head.hear(piece)
+    for _ in range(4):
+        detector.answer()
+        await asyncio.sleep(0)
+    await asyncio.wait_for(head.ears.rest(), 0.1)
+    assert [len(windows) for windows, _ in detector.asked] == [5, 30, 30, 40]
+    assert [len(found) for found in told] == sizes
+    assert np.concatenate(told).tolist() == [
+        probability
+        for piece in sound
+        for probability in speech_probability(piece.reshape(-1, WINDOW)).tolist()
+    ]
+    await head.ears.close()
+
+
 async def test_speech_is_found_in_late_answers() -> None:
     detector = Slow()
     head = Head(detector)
