@@ -36,7 +36,7 @@ _AT_FLOOR: Final = 1.2
 _UNHEARD_AT_FLOOR: Final = 15
 """As :data:`_UNHEARD`, for those: a steady hum is listened to twice a second."""
 _FAINT: Final = 10 ** (-58 / 20)
-"""The RMS (−58 dBFS) of a background in which speech that it drowns is too quiet for anyone."""
+"""The RMS (−58 dBFS) of a background that drowns only speech below −62 dBFS."""
 _STEADY: Final = 150
 """Windows at the background's level, five seconds, after which it is believed to be one: speech
 that the model did not know for speech may have been taken for background, too."""

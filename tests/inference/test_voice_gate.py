@@ -108,6 +108,21 @@ def test_a_room_in_which_something_may_have_been_said_is_not_quiet() -> None:
     assert passed(stream, *[0.0011] * 100) == 15
 
 
+@pytest.mark.parametrize(("windows", "urgent"), [(1, False), (31, False), (65, True)])
+async def test_background_waits_for_that_of_others_unless_it_is_of_a_file(
+    windows: int, urgent: bool
+) -> None:
+    stream = memory(heard=0.0016)
+    for _ in range(100):
+        stream.learn(0.0016)
+    sounds = sound(*[0.0016] * windows)
+    future = asyncio.get_running_loop().create_future()
+    answers = np.zeros(windows, np.float32)
+    assert Request(stream, sounds, levels_of(sounds), future, answers).urgent is urgent
+    louder = sound(0.01)
+    assert Request(stream, louder, levels_of(louder), future, answers[:1]).urgent
+
+
 @given(st.floats(0.001, 0.5), st.floats(-0.5, 0.5))
 def test_an_offset_is_no_sound(level: float, offset: float) -> None:
     (found,) = levels_of(sound(level) + np.float32(offset))
