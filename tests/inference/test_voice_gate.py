@@ -108,6 +108,19 @@ def test_a_room_in_which_something_may_have_been_said_is_not_quiet() -> None:
     assert passed(stream, *[0.0011] * 100) == 15
 
 
+async def test_a_room_in_which_somebody_spoke_is_not_known_any_more() -> None:
+    """Not even when they were no louder than the room."""
+    stream = memory(heard=0.0011)
+    for _ in range(200):
+        stream.learn(0.0011)
+    windows = sound(0.0011, 0.0011)
+    future = asyncio.get_running_loop().create_future()
+    request = Request(stream, windows, levels_of(windows), future, np.zeros(2, np.float32))
+    request.take(0.9)
+    request.take(0.0)
+    assert passed(stream, *[0.0011] * 100) == 15
+
+
 @pytest.mark.parametrize(("windows", "urgent"), [(1, False), (31, False), (65, True)])
 async def test_background_waits_for_that_of_others_unless_it_is_of_a_file(
     windows: int, urgent: bool
