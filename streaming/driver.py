@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from streaming import wire
 from streaming.actions import (
@@ -29,7 +28,6 @@ from streaming.actions import (
     Translate,
 )
 from streaming.connection import Connection, Transport
-from streaming.ears import Ears
 from streaming.errors import (
     InternalError,
     ResumeUnknown,
@@ -39,21 +37,13 @@ from streaming.errors import (
 )
 from streaming.history import History
 from streaming.jobs import Jobs
-from streaming.lag import Lag
 from streaming.listeners import Meter, Observer, Recorder, Unobserved
-from streaming.lull import Lull
 from streaming.ports import ContainerDecoder, Recognizer, Translator, VoiceDetector
 from streaming.publisher import Publisher
 from streaming.session import StreamSession
-from streaming.types import SAMPLE_RATE
+from streaming.sound import Sound
 
 log = logging.getLogger(__name__)
-
-MAX_BEHIND: Final = 10.0
-"""Seconds of audio that may wait to be listened to before no more is read."""
-_AT_EASE: Final = 1.0
-"""Seconds of audio that wait where a frame is not waited for: a live speaker's. Who sends faster
-gives way to others after each frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +102,6 @@ class StreamDriver:
         self.history = history or History()
         self.taken_over = False
         """Whether another process goes on with the session."""
-        self._clock = clock
-        self._lag = Lag()
         self._meter = meter
         self._recorder = recorder
         self._publisher = Publisher(self.history, recorder, self.observer, clock)
@@ -122,14 +110,17 @@ class StreamDriver:
         self._alone = asyncio.Event()
         self._alone.set()
         self._request: wire.Resume | None = None
-        self._ears = Ears(
+        self._sound = Sound(
             session,
             models.detector,
             models.open_container,
-            progressed=self._listened,
+            most_lag=self.timeouts.lag,
+            clock=clock,
+            pressed=pressed,
+            observer=self.observer,
+            progressed=self._perform,
             broke=self._broke,
         )
-        self._lull = Lull(session, pressed, self._hear_late)
         self._close: Close | None = None
         self._closing: asyncio.Task[None] | None = None
         self._over = asyncio.Event()
@@ -169,12 +160,12 @@ class StreamDriver:
         finally:
             self._over.set()
             self._stop_timer()
-            self._lull.drop()
+            self._sound.drop()
             tasks = [keeping, *self._jobs.tasks, *filter(None, [self._closing])]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._ears.close()
+            await self._sound.close()
 
     async def serve(self, transport: Transport, received: int | None = None) -> wire.Resume | None:
         """Be connected until the connection is over, in place of any other.
@@ -191,7 +182,7 @@ class StreamDriver:
         if before is not None:
             before.release(TakenOver("the session goes on over another connection"))
             await before.over()
-        self._lull.release()
+        self._sound.release()
         greeting = None
         if received is not None:
             self.history.acknowledge(received)
@@ -199,7 +190,7 @@ class StreamDriver:
         try:
             await connection.run(greeting)
         finally:
-            self._lull.release()
+            self._sound.release()
             if self._connection is connection:
                 self._connection = None
                 self._alone.set()
@@ -228,7 +219,7 @@ class StreamDriver:
 
         To be called on the event loop; returns at once.
         """
-        self._lull.release()
+        self._sound.release()
         self.session.end(error)
         self._perform()
 
@@ -266,15 +257,15 @@ class StreamDriver:
     @property
     def has_room(self) -> bool:
         """Whether more audio may be read."""
-        return self.session.behind < MAX_BEHIND
+        return self._sound.has_room
 
     async def take_text(self, frame: str) -> wire.Resume | None:
         """Take a text frame; returns which other session the client asked for, if it did."""
-        self._lull.release()
-        await self._ears.rest()
+        self._sound.release()
+        await self._sound.rest()
         self.session.receive_text(frame)
         self._perform()
-        await self._ears.rest()
+        await self._sound.rest()
         if self._meter is not None:
             await self._pay(self._meter)
         request, self._request = self._request, None
@@ -282,10 +273,7 @@ class StreamDriver:
 
     async def take_audio(self, piece: bytes) -> None:
         """Take a frame of audio, or a piece of one."""
-        if not self._lull.keep(piece):
-            self._hear(piece)
-        if self.session.container or self.session.behind > _AT_EASE:
-            await self._ears.rest()
+        await self._sound.take(piece)
         if self._meter is not None and not self._meter.covers(self.session.audio_ms):
             await self._pay(self._meter)
 
@@ -362,7 +350,7 @@ class StreamDriver:
 
     def _leave(self) -> None:
         self._stop_timer()
-        self._lull.release()
+        self._sound.release()
         self.session.leave(complete=bool(self._leaving))
         self._perform()
 
@@ -388,33 +376,6 @@ class StreamDriver:
             for warning in warnings:
                 self._send(warning)
 
-    def _hear(self, sound: bytes) -> None:
-        self.session.receive_binary(sound)
-        self.observer.heard(self.session.audio_samples, len(sound))
-        self._watch_lag()
-        self._perform()
-
-    def _hear_late(self, sound: bytes) -> None:
-        try:
-            self._hear(sound)
-        except Exception as error:  # noqa: BLE001 - as `guarded` does, but nobody waits for it
-            self._broke(error)
-
-    def _watch_lag(self) -> None:
-        session = self.session
-        heard = session.audio_samples / SAMPLE_RATE
-        lag = self._lag.note(self._clock(), heard, heard - session.behind)
-        session.note_lag(lag)
-        if lag >= self.timeouts.lag:
-            session.fall_behind(lag)
-        elif lag <= self.timeouts.lag / 5:
-            session.catch_up()
-
-    def _listened(self) -> None:
-        if self.session.container:
-            self.observer.heard(self.session.audio_samples, 0)
-        self._perform()
-
     # ------------------------------------------------------------ actions
 
     def _perform(self) -> None:
@@ -438,7 +399,7 @@ class StreamDriver:
             case Emit(event=event):
                 self._send(event)
             case Detect() | Decode():
-                self._ears.take(action)
+                self._sound.ask(action)
             case Recognize(job=job):
                 self._jobs.recognize(job)
             case Translate(job=translation):

@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     server = parser.add_argument_group("the server")
     server.add_argument("--server", choices=KINDS, default="surtitle")
     server.add_argument("--rivals", type=Path, help="where bench.load.rivals installed them")
-    server.add_argument("--model", default="base", help="what offline listening and rivals load")
+    server.add_argument("--model", default="base", help="what is loaded, and listens offline")
     server.add_argument("--url", help="a Surtitle that runs already: http://host:port")
     server.add_argument(
         "--env", action="append", default=[], metavar="NAME=VALUE", help="for the started server"

@@ -50,11 +50,11 @@ def started(
 ) -> Iterator[Target]:
     """Start a server of :data:`KINDS`, wait until it listens, and stop it in the end.
 
-    ``folder`` is for its log and data; ``model`` the directory that rivals load, ``installed``
-    where they are. ``variables`` are added to its environment.
+    ``folder`` is for its log and data; ``model`` the directory of the model that it loads,
+    ``installed`` where rivals are. ``variables`` are added to its environment.
     """
     if kind == "surtitle":
-        with serving(folder, **variables) as server:
+        with serving(folder, **{"SURTITLE_ASR_MODEL": str(model), **variables}) as server:
             yield Target(
                 kind=kind,
                 url=server.stream_url,
