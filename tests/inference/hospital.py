@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from inference.dispatcher import Dispatcher
+from inference.supervision import Supervision
 from streaming.errors import SurtitleError
 from tests.clock import Clock
 from tests.inference.test_dispatcher import Job
+
+POLICY = Supervision(longest=60, shortest=10, factor=10, loading=120, most_abandoned=2)
+
+Staffed = Callable[..., Dispatcher[Job, str]]
+"""What the fixture ``staffed`` is."""
 
 
 class Hospital:
