@@ -27,7 +27,7 @@ from app.settings import Settings
 from bench.corpus import default_manifest, read_manifest
 from bench.machine import machine
 from bench.processes import Others
-from bench.quality.offline import OfflineReader
+from bench.quality.offline import reading
 from bench.quality.pool import replay as simulate
 from bench.quality.records import Record, note
 from bench.quality.report import page
@@ -37,7 +37,6 @@ from bench.quality.summary import judged, summary
 from bench.quality.variants import Variant
 from bench.replay import Replay, Timed, frames
 from inference.models import ModelStore
-from inference.silero import SileroDetector
 from streaming import wire
 from streaming.types import SAMPLE_RATE, Audio
 from tests.e2e.server import Server, serving
@@ -80,19 +79,14 @@ async def measure(chosen: Sequence[Item], server: Server, cache: Path) -> list[R
     """Speak every clip to the server. Their offline transcripts must be in the cache."""
     settings = Settings.model_validate({"data_dir": cache / "data"})
     model = ModelStore(settings.data_dir).speech(settings.asr_model)
-    reader = OfflineReader(model.path, model.name, "int8", cache / "offline")
-    detector = SileroDetector.load()
-    detector.start()
     records = []
-    try:
+    async with reading(model, cache) as read:
         for number, item in enumerate(chosen, 1):
             audio = item.audio()
-            offline = await reader.read(audio, item.clip.lang, detector)
+            offline = await read(audio, item.clip.lang)
             heard = await speak(server, with_tail(audio), source=item.clip.lang)
             records.append(note("live", item, len(audio) / SAMPLE_RATE, heard, offline, {}))
             print(f"\r{number}/{len(chosen)}", end="", file=sys.stderr, flush=True)
-    finally:
-        await detector.close()
     print(file=sys.stderr)
     return records
 

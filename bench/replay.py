@@ -176,9 +176,8 @@ class Simulation:
         match happening:
             case bytes():
                 self._session.receive_binary(happening)
-                heard = self._session.audio_samples / SAMPLE_RATE
-                lag = self._lag.note(self._now, heard, heard - self._session.behind)
-                self._session.note_lag(lag)
+                session = self._session
+                session.note_lag(self._lag.note(self._now, session.audio_samples, session.behind))
             case str():
                 self._session.receive_text('{"type": "stop"}')
             case _Again(job=job):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from streaming.types import SAMPLE_RATE
+
 _AHEAD: Final = 2.0
 """Seconds of audio by which a live speaker may be ahead of the clock: the network's hiccups. Who
 sends faster than that has no delay to complain of."""
@@ -20,8 +22,13 @@ class Lag:
         self._arrived: deque[tuple[float, float]] = deque()
         """When audio came that was not yet listened to, and how much had come by then."""
 
-    def note(self, now: float, heard: float, done: float) -> float:
-        """Take that ``heard`` seconds of audio have come and ``done`` of them were listened to."""
+    def note(self, now: float, samples: int, behind: float) -> float:
+        """Take that ``samples`` at 16 kHz have come in all, ``behind`` seconds of which wait.
+
+        Returns how many seconds late a live speaker is listened to; 0 for who sends faster.
+        """
+        heard = samples / SAMPLE_RATE
+        done = heard - behind
         if self._began is None:
             self._began = now - heard
         self._arrived.append((now, heard))

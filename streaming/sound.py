@@ -11,7 +11,6 @@ from streaming.listeners import Observer
 from streaming.lull import Lull
 from streaming.ports import ContainerDecoder, VoiceDetector
 from streaming.session import StreamSession
-from streaming.types import SAMPLE_RATE
 
 MAX_BEHIND: Final = 10.0
 """Seconds of audio that may wait to be listened to before no more is read."""
@@ -98,8 +97,7 @@ class Sound:
 
     def _watch_lag(self) -> None:
         session = self._session
-        heard = session.audio_samples / SAMPLE_RATE
-        lag = self._lag.note(self._clock(), heard, heard - session.behind)
+        lag = self._lag.note(self._clock(), session.audio_samples, session.behind)
         session.note_lag(lag)
         if lag >= self._most_lag:
             session.fall_behind(lag)

@@ -32,9 +32,8 @@ from bench.chaos.stage import KEEP, Stage
 from bench.corpus import Clip, default_manifest, read_manifest
 from bench.load.speech import fitting
 from bench.machine import machine
-from bench.quality.offline import OfflineReader
+from bench.quality.offline import reading
 from inference.models import ModelStore
-from inference.silero import SileroDetector
 from tests.redis_server import REQUIRE, RedisServer, running_redis
 
 _SHARED = {**FAULTS, **HOSTILE}
@@ -116,13 +115,8 @@ async def _row(scenario: Scenario, stage: Stage) -> dict[str, Any]:
 
 async def _heard_right(clips: Sequence[Clip], cache: Path) -> list[Clip]:
     model = ModelStore(cache / "data").speech("base")
-    detector = SileroDetector.load()
-    detector.start()
-    try:
-        reader = OfflineReader(model.path, model.name, "int8", cache / "offline")
-        return await heard_right(clips, reader, detector)
-    finally:
-        await detector.close()
+    async with reading(model, cache) as read:
+        return await heard_right(clips, read)
 
 
 async def _soak(

@@ -11,8 +11,7 @@ import numpy as np
 from bench.chaos.compare import Span
 from bench.corpus import Clip, errors
 from bench.load.speech import LANGUAGE, spaced
-from bench.quality.offline import OfflineReader
-from streaming.ports import VoiceDetector
+from bench.quality.offline import Read
 from streaming.types import SAMPLE_RATE
 
 
@@ -37,9 +36,7 @@ def speeches(clips: Sequence[Clip], *, count: int, seconds: float, seed: int) ->
     return [_speech(clips, seconds, draw) for _ in range(count)]
 
 
-async def heard_right(
-    clips: Sequence[Clip], reader: OfflineReader, detector: VoiceDetector
-) -> list[Clip]:
+async def heard_right(clips: Sequence[Clip], read: Read) -> list[Clip]:
     """The recordings that the model alone hears word for word as a person wrote them down. What it
     mishears by itself it hears one way here and another there, and says nothing of faults.
     """
@@ -47,10 +44,7 @@ async def heard_right(
         clip
         for clip in clips
         if clip.text
-        and errors(
-            clip.text, (await reader.read(clip.audio(), LANGUAGE, detector)).text, LANGUAGE
-        ).rate
-        == 0
+        and errors(clip.text, (await read(clip.audio(), LANGUAGE)).text, LANGUAGE).rate == 0
     ]
 
 

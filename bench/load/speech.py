@@ -13,11 +13,10 @@ from bench.corpus import Clip, Errors, errors, utterances
 from bench.load.dialects import Encoding
 from bench.load.schedule import choose
 from bench.metrics import Spoken
-from bench.quality.offline import OfflineReader
+from bench.quality.offline import reading
 from bench.quality.sounds import with_tail
 from bench.replay import FRAME, frames
 from inference.models import SpeechModel
-from inference.silero import SileroDetector
 from streaming.types import SAMPLE_RATE, Audio
 
 GAP: Final = 1.2
@@ -71,15 +70,12 @@ async def pool(
     if not found:
         raise ValueError("the corpus has no English utterances of 2 to 15 s with a transcript")
     lengths = [clip.seconds + GAP for clip in found]
-    reader = OfflineReader(model.path, model.name, "int8", cache / "offline")
-    detector = SileroDetector.load()
-    detector.start()
     made = []
-    try:
+    async with reading(model, cache) as read:
         for index in choose(lengths, seconds=seconds, seed=seed):
             clip = found[index]
             audio = clip.audio()
-            heard = await reader.read(audio, LANGUAGE, detector)
+            heard = await read(audio, LANGUAGE)
             if not heard.speech or not heard.words:
                 continue  # nothing is measured where even the whole recording tells nothing
             made.append(
@@ -92,8 +88,6 @@ async def pool(
                     offline=errors(clip.text or "", heard.text, LANGUAGE),
                 )
             )
-    finally:
-        await detector.close()
     return made
 
 

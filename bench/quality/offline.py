@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,8 @@ import numpy as np
 from faster_whisper import WhisperModel
 
 from bench.metrics import Spoken
+from inference.models import SpeechModel
+from inference.silero import SileroDetector
 from streaming.ports import VoiceDetector
 from streaming.types import SAMPLE_RATE, WINDOW, Audio
 
@@ -40,6 +44,10 @@ class Offline:
         """Where the last speech between two times ends, or None if there is none."""
         ends = [min(last, end) for first, last in self.speech if first < end and last > start]
         return max(ends, default=None)
+
+
+Read = Callable[[Audio, str | None], Awaitable[Offline]]
+"""Decodes a recording in a language; without one nothing is said in it."""
 
 
 class OfflineReader:
@@ -90,6 +98,18 @@ class OfflineReader:
             Spoken(word.word.strip(), round(float(word.end), 3), round(float(word.start), 3))
             for word in words
         )
+
+
+@asynccontextmanager
+async def reading(model: SpeechModel, cache: Path) -> AsyncIterator[Read]:
+    """Read recordings with an int8 model; what was read is remembered in ``cache``."""
+    reader = OfflineReader(model.path, model.name, "int8", cache / "offline")
+    detector = SileroDetector.load()
+    detector.start()
+    try:
+        yield partial(reader.read, detector=detector)
+    finally:
+        await detector.close()
 
 
 async def _speech(audio: Audio, detector: VoiceDetector) -> tuple[tuple[float, float], ...]:

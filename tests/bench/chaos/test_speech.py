@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.chaos.speech import heard_right
-from bench.quality.offline import OfflineReader
+from bench.quality.offline import reading
 from inference.models import ModelStore
-from inference.silero import SileroDetector
 from tests.speech import audioeval_clips
 
 
@@ -16,10 +15,5 @@ async def test_recordings_are_chosen_by_what_the_model_makes_of_them(tmp_path: P
     misread = replace(fox, text=fox.text.replace("fox", "ox"))
     nothing = replace(fox, text=None)
     model = ModelStore(tmp_path).speech("base")
-    reader = OfflineReader(model.path, model.name, "int8", tmp_path / "heard")
-    detector = SileroDetector.load()
-    detector.start()
-    try:
-        assert await heard_right([misread, fox, nothing], reader, detector) == [fox]
-    finally:
-        await detector.close()
+    async with reading(model, tmp_path / "heard") as read:
+        assert await heard_right([misread, fox, nothing], read) == [fox]
