@@ -9,6 +9,7 @@ silent for long is found to speak. Delays are then measured from when their soun
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +18,19 @@ from streaming.session import StreamSession
 _KEPT_SECONDS: Final = 1.0
 _KEPT_BYTES: Final = 128 * 1024
 """Of a sender faster than speech, no more is kept."""
+_PHASES: Final = 1 << 32
 _LONG: Final = 5.0
 """Seconds without speech after which a session is listened to by the second."""
+
+
+def until_turn(session: str, now: float) -> float:
+    """Seconds until it is a session's turn to be listened to, more than 0 and at most one.
+
+    Turns are spread by the session's id: the server is pressed for all at once, and would hold a
+    second of everyone's sound at the same time.
+    """
+    phase = zlib.crc32(session.encode()) / _PHASES
+    return _KEPT_SECONDS * (1 - (now / _KEPT_SECONDS - phase) % 1)
 
 
 class Lull:
@@ -47,7 +59,8 @@ class Lull:
         self._kept.append(piece)
         self._size += len(piece)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self.release)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(until_turn(self._session.id, loop.time()), self.release)
         return True
 
     def release(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from inference.fakes import silence
 from streaming import lull
-from streaming.lull import Lull
+from streaming.lull import Lull, until_turn
 from tests.streaming.harness import Harness, s16
 
 FRAME = s16(silence(0.25))
@@ -107,3 +107,17 @@ async def test_what_is_dropped_is_not_listened_to_later() -> None:
     listener.lull.drop()
     await asyncio.sleep(0.1)
     assert listener.given == []
+
+
+def test_turns_are_spread_over_the_second() -> None:
+    waits = [until_turn(f"session {number}", 1234.5) for number in range(400)]
+    assert all(0 < wait <= 1 for wait in waits)
+    for part in range(4):
+        assert sum(part / 4 < wait <= (part + 1) / 4 for wait in waits) > 50
+
+
+@pytest.mark.parametrize("session", ["a", "b", "c"])
+def test_a_turn_comes_once_a_second(session: str) -> None:
+    turn = 1234.5 + until_turn(session, 1234.5)
+    assert until_turn(session, turn - 0.25) == pytest.approx(0.25)
+    assert until_turn(session, turn + 0.25) == pytest.approx(0.75)
