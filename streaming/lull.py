@@ -19,6 +19,7 @@ _KEPT_SECONDS: Final = 1.0
 _KEPT_BYTES: Final = 128 * 1024
 """Of a sender faster than speech, no more is kept."""
 _PHASES: Final = 1 << 32
+"""One more than the largest CRC-32."""
 _LONG: Final = 5.0
 """Seconds without speech after which a session is listened to by the second."""
 

@@ -6,10 +6,11 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.load.runs import Runs
-from bench.load.servers import Target
+from bench.load.servers import Target, started
 from bench.load.speech import pool
 from inference.models import ModelStore
 from streaming.types import SAMPLE_RATE
@@ -17,6 +18,13 @@ from tests.e2e.server import Server
 from tests.speech import audioeval_clips
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def test_what_is_measured_is_the_model_that_listens_offline(tmp_path: Path) -> None:
+    model = ModelStore(tmp_path).speech("tiny.en")
+    with started("surtitle", tmp_path, model=model.path, installed=None, variables={}) as target:
+        report = httpx.get(f"{target.http}/health", headers=target.headers).json()
+    assert report["models"]["speech"] == "tiny.en"
 
 
 def test_what_two_speakers_say_is_heard_and_measured(server: Server, tmp_path: Path) -> None:
