@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from streaming.actions import Decode, Detect
 from streaming.ears import Ears
 from streaming.lag import Lag
 from streaming.listeners import Observer
@@ -50,8 +51,6 @@ class Sound:
         self._lag = Lag()
         self._lull = Lull(session, pressed, self._hear_late)
         self._ears = Ears(session, detector, open_container, progressed=self._listened, broke=broke)
-        self.ask = self._ears.take
-        """Has an action of the session answered, after those before it."""
 
     @property
     def has_room(self) -> bool:
@@ -64,6 +63,10 @@ class Sound:
             self._hear(piece)
         if self._session.container or self._session.behind > _AT_EASE:
             await self._ears.rest()
+
+    def ask(self, action: Decode | Detect) -> None:
+        """Have an action of the session answered, after those before it."""
+        self._ears.take(action)
 
     def release(self) -> None:
         """Give the session what was kept back; before anything that comes after it."""

@@ -17,7 +17,7 @@ from inference.whisper_tokens import WhisperTokens
 from streaming.errors import RecognitionFailed
 from tests.clock import Clock
 from tests.inference.hospital import POLICY, Hospital, Model, Staffed
-from tests.inference.test_dispatcher import Job
+from tests.inference.shouts import Job
 from tests.inference.whispers import load_base
 
 

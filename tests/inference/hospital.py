@@ -10,7 +10,7 @@ from inference.dispatcher import Dispatcher
 from inference.supervision import Supervision
 from streaming.errors import SurtitleError
 from tests.clock import Clock
-from tests.inference.test_dispatcher import Job
+from tests.inference.shouts import Job
 
 POLICY = Supervision(longest=60, shortest=10, factor=10, loading=120, most_abandoned=2)
 

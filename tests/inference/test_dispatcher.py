@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -20,17 +18,7 @@ from streaming.errors import (
     SurtitleError,
 )
 from streaming.types import Priority
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    text: str
-    session: str = "s"
-    segment: int = field(default_factory=itertools.count().__next__)
-    revision: int = 0
-    priority: Priority = Priority.FINAL
-    tenant: str = ""
-    weight: float = 1.0
+from tests.inference.shouts import Job, submitted
 
 
 class Shouter:
@@ -87,13 +75,6 @@ async def make() -> AsyncIterator[Make]:
 
 async def entered(backend: Shouter) -> None:
     assert await asyncio.to_thread(backend.entered.acquire, timeout=30)
-
-
-async def submitted(dispatcher: Dispatcher[Job, str], *jobs: Job) -> list[asyncio.Task[str]]:
-    """Tasks that have put their jobs into the queue."""
-    tasks = [asyncio.create_task(dispatcher.submit(job)) for job in jobs]
-    await asyncio.sleep(0)
-    return tasks
 
 
 async def test_results_go_to_those_who_asked(make: Make) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from inference.load import LoadMeter
 from streaming.types import Priority
-from tests.inference.test_dispatcher import Job
+from tests.inference.shouts import Job
 
 
 def speak(meter: LoadMeter, *sessions: str, begin: float, end: float, cost: float) -> None:

@@ -16,7 +16,7 @@ from streaming.errors import RecognitionFailed, SurtitleError
 from streaming.types import Priority
 from tests.clock import Clock
 from tests.inference.hospital import POLICY, Hospital, Model, Staffed, hanging, pass_time
-from tests.inference.test_dispatcher import Job, submitted
+from tests.inference.shouts import Job, submitted
 
 
 async def test_what_all_workers_die_of_fails_and_is_not_tried_again(

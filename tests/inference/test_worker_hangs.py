@@ -15,7 +15,7 @@ from inference.supervision import Fault
 from streaming.errors import ModelUnavailable, RecognitionFailed
 from tests.clock import Clock
 from tests.inference.hospital import POLICY, Hospital, Model, Staffed, hanging, pass_time, stuck
-from tests.inference.test_dispatcher import Job, submitted
+from tests.inference.shouts import Job, submitted
 
 
 async def test_a_hung_call_is_given_up_and_its_jobs_done_elsewhere(

@@ -109,6 +109,17 @@ async def test_what_is_dropped_is_not_listened_to_later() -> None:
     assert listener.given == []
 
 
+async def test_what_is_kept_is_listened_to_at_the_session_s_turn() -> None:
+    listener = Listener()
+    assert listener.lull.keep(FRAME)
+    timer = listener.lull._timer
+    assert timer is not None
+    assert until_turn(listener.harness.session.id, timer.when() - 0.5) == pytest.approx(
+        0.5, abs=0.01
+    )
+    listener.lull.drop()
+
+
 def test_turns_are_spread_over_the_second() -> None:
     waits = [until_turn(f"session {number}", 1234.5) for number in range(400)]
     assert all(0 < wait <= 1 for wait in waits)
